@@ -1,0 +1,123 @@
+package certmedic
+
+import "time"
+
+// Mode says how far remediation may go for a certificate.
+type Mode string
+
+// The modes, from the safest on. The effective mode is the lower of the global ceiling
+// and the certificate's own.
+const (
+	ModeObserve Mode = "observe" // look and tell
+	ModePlan    Mode = "plan"    // say and record what would be done
+	ModeApprove Mode = "approve" // do it when a person approved this plan
+	ModeAuto    Mode = "auto"    // do it
+)
+
+// Modes lists the modes from the safest on.
+func Modes() []Mode { return []Mode{ModeObserve, ModePlan, ModeApprove, ModeAuto} }
+
+// Lower returns the safer of two modes. A mode outside the known ones is as safe as
+// observe.
+func (m Mode) Lower(other Mode) Mode {
+	for _, mode := range Modes() {
+		if m == mode || other == mode {
+			return mode
+		}
+	}
+	return ModeObserve
+}
+
+// ActionKind names something that moves a certificate on.
+type ActionKind string
+
+// The actions, cheapest first.
+const (
+	ActionReload   ActionKind = "reload"
+	ActionRedeploy ActionKind = "redeploy"
+	ActionRollback ActionKind = "rollback"
+	ActionRenew    ActionKind = "renew"
+)
+
+// ActionKinds lists the actions, cheapest first.
+func ActionKinds() []ActionKind {
+	return []ActionKind{ActionReload, ActionRedeploy, ActionRollback, ActionRenew}
+}
+
+// Action is one attempt to move a certificate on, as the journal records it.
+type Action struct {
+	ID          string      `json:"id"`
+	Certificate string      `json:"certificate"`
+	Kind        ActionKind  `json:"action"`
+	Version     Fingerprint `json:"version"` // the version that shall be served afterwards
+	By          string      `json:"by"`      // a rule's name, or the person who asked
+	Why         string      `json:"why"`
+	Attempt     int         `json:"attempt"` // counted from 1 for the same version and cause
+	StartedAt   time.Time   `json:"started_at"`
+	EndedAt     time.Time   `json:"ended_at,omitzero"`
+	Outcome     Outcome     `json:"outcome"`
+	Runs        []Run       `json:"runs"`
+}
+
+// OutcomeKind says how an action ended.
+type OutcomeKind string
+
+// The outcomes of actions. Exit codes are not evidence: an action healed only when the
+// expected version was seen on every bound address.
+const (
+	OutcomeRunning    OutcomeKind = "running"    // journaled, not ended yet
+	OutcomeHealed     OutcomeKind = "healed"     // verified by new handshakes
+	OutcomeUnverified OutcomeKind = "unverified" // acted, but not seen on every address
+	OutcomeFailed     OutcomeKind = "failed"     // a command failed and nothing was changed, or could not be put back
+	OutcomePutBack    OutcomeKind = "put_back"   // a command failed, the old files are back
+	OutcomeRefused    OutcomeKind = "refused"    // a guard said no, see the detail
+	OutcomePlanned    OutcomeKind = "planned"    // shown only
+)
+
+// OutcomeKinds lists the outcomes that an ended action can have.
+func OutcomeKinds() []OutcomeKind {
+	return []OutcomeKind{OutcomeHealed, OutcomeUnverified, OutcomeFailed, OutcomePutBack, OutcomeRefused, OutcomePlanned}
+}
+
+// Outcome is how an action ended, with the reason and the evidence.
+type Outcome struct {
+	Kind     OutcomeKind `json:"outcome"`
+	Reason   string      `json:"reason,omitempty"` // a code, such as the refusing guard's
+	Detail   string      `json:"detail,omitempty"`
+	Evidence []Evidence  `json:"evidence,omitempty"`
+}
+
+// RunResult says how a command ended.
+type RunResult string
+
+// The five ends of a command, and the state before any of them.
+const (
+	RunRunning    RunResult = "running"
+	RunExited     RunResult = "exited"      // by itself, see the exit code
+	RunSignaled   RunResult = "signaled"    // killed by a signal that was not ours
+	RunTimedOut   RunResult = "timed_out"   // we ended it, with its process group
+	RunNotStarted RunResult = "not_started" // no such program, not executable, refused
+	RunCancelled  RunResult = "cancelled"   // we stopped waiting; it cannot be blamed
+)
+
+// Run is one command of an action. PID and PIDStart identify the process over a restart
+// of the watchdog, so that a command that outlived us is waited for.
+type Run struct {
+	Name      string        `json:"name"` // the hook's path, or "web: reload"
+	Argv      []string      `json:"argv"`
+	Result    RunResult     `json:"result"`
+	ExitCode  int           `json:"exit_code"`
+	Signal    string        `json:"signal,omitempty"`
+	Detail    string        `json:"detail,omitempty"`
+	Stdout    string        `json:"stdout,omitempty"` // bounded and redacted
+	Stderr    string        `json:"stderr,omitempty"` // bounded and redacted
+	Truncated bool          `json:"truncated,omitempty"`
+	StartedAt time.Time     `json:"started_at"`
+	Duration  time.Duration `json:"duration_ns"`
+	PID       int           `json:"pid,omitempty"`
+	PIDStart  uint64        `json:"pid_start,omitempty"` // field 22 of /proc/PID/stat, clock ticks since boot
+	OutputDir string        `json:"output_dir,omitempty"`
+}
+
+// Succeeded reports whether the command ended by itself with exit code 0.
+func (r Run) Succeeded() bool { return r.Result == RunExited && r.ExitCode == 0 }

@@ -1,0 +1,196 @@
+package certmedic
+
+import "time"
+
+// Fingerprint is the SHA-256 of a DER encoding (a whole certificate, or its
+// SubjectPublicKeyInfo), as 64 lower-case hexadecimal digits. The fingerprint of a
+// leaf is the identity of a certificate's version.
+type Fingerprint string
+
+// Short returns the first twelve digits, enough for a person to tell versions apart.
+func (f Fingerprint) Short() string { return string(f[:min(12, len(f))]) }
+
+// Certificate is a managed identity: where its truth is kept, where it is served and
+// what certmedic may do about it. It is configuration, not state.
+type Certificate struct {
+	Name         string
+	Labels       map[string]string
+	Source       Source
+	Endpoints    []Endpoint
+	Destinations []Destination
+	Mode         Mode         // effective: the lower of the global ceiling and the certificate's own
+	Allow        []ActionKind // what remediation may do; empty allows nothing
+	Watched      bool         // from `watch:`, somebody else's: observed only, never acted for
+}
+
+// Allows reports whether the owner opted in to actions of this kind.
+func (c Certificate) Allows(kind ActionKind) bool {
+	for _, a := range c.Allow {
+		if a == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// SourceKind names where the truth about a certificate is kept.
+type SourceKind string
+
+// The kinds of sources.
+const (
+	SourceNone    SourceKind = ""        // a watched endpoint: nothing stored is known
+	SourceCertbot SourceKind = "certbot" // a lineage in certbot's tree
+	SourceFiles   SourceKind = "files"   // plain PEM files
+)
+
+// Source says where a certificate's versions are kept.
+type Source struct {
+	Kind SourceKind
+
+	ConfigDir string // certbot: its configuration folder, such as /etc/letsencrypt
+	Lineage   string // certbot: the lineage's name, as in renewal/NAME.conf
+
+	Cert  string // files: the leaf, or the leaf with its chain
+	Key   string // files: the private key; empty where only the certificate is watched
+	Chain string // files: the chain, where Cert holds the leaf alone
+}
+
+// Endpoint is what clients connect to. It has one or more addresses.
+type Endpoint struct {
+	Address    string            // host:port, the host a DNS name or an IP address
+	Protocol   string            // tls, https, smtps, ... as in `modules`
+	ServerName string            // the name sent as SNI and verified; empty: the host of Address
+	Owned      bool              // ours even if it never served a version of this certificate
+	Pins       []string          // "sha256/BASE64" of accepted SPKI hashes; empty accepts any
+	Labels     map[string]string // chosen target labels
+}
+
+// Destination is a place where a copy of a certificate is installed, and the service
+// that loads it. Commands are argument vectors, never shell lines.
+type Destination struct {
+	Name   string
+	Files  []InstalledFile
+	Test   []string // checks the service's configuration before the reload
+	Reload []string // makes the service load the files
+	Alive  []string // says whether the service still runs after the reload
+}
+
+// FilePart names the part of a version that a file of a destination holds.
+type FilePart string
+
+// The parts of a version that can be installed.
+const (
+	PartCert      FilePart = "cert"
+	PartChain     FilePart = "chain"
+	PartFullchain FilePart = "fullchain"
+	PartPrivkey   FilePart = "privkey"
+)
+
+// InstalledFile is one file of a destination.
+type InstalledFile struct {
+	From  FilePart
+	To    string // absolute path
+	Mode  string // octal, such as "0600"; empty keeps what is there, or 0644 (keys 0600)
+	Owner string // user:group; empty keeps what is there
+}
+
+// CertFacts are the facts of one X.509 certificate. They hold strings and dates, not
+// the parsed certificate, so that keeping those of many endpoints stays cheap.
+type CertFacts struct {
+	Subject     string      `json:"subject"` // RFC 2253 form
+	Issuer      string      `json:"issuer"`  // RFC 2253 form
+	Serial      string      `json:"serial"`  // lower-case hex, leading zeros kept
+	SHA256      Fingerprint `json:"sha256"`  // of the whole certificate
+	SPKISHA256  Fingerprint `json:"spki_sha256"`
+	NotBefore   time.Time   `json:"not_before"`
+	NotAfter    time.Time   `json:"not_after"`
+	DNSNames    []string    `json:"dns_names"`
+	IPAddresses []string    `json:"ip_addresses"`
+	KeyType     string      `json:"key_type"` // rsa2048, ec256, ed25519, ...
+}
+
+// Lifetime returns how long the certificate is valid in all; never negative.
+func (f CertFacts) Lifetime() time.Duration { return max(0, f.NotAfter.Sub(f.NotBefore)) }
+
+// RemainingRatio returns the share of the lifetime that is left at now: 1 before it
+// begins, 0 or less once it has ended.
+func (f CertFacts) RemainingRatio(now time.Time) float64 {
+	life := f.Lifetime()
+	if life == 0 {
+		return 0
+	}
+	return min(1, float64(f.NotAfter.Sub(now))/float64(life))
+}
+
+// Stage is a stage of a certificate's way.
+type Stage string
+
+// The stages, in the order of the way. StageDeploying stands beside them: a deployment
+// is under way and nothing can be said about where it will stop.
+const (
+	StageUnknown   Stage = ""
+	StageIssued    Stage = "issued"
+	StageStored    Stage = "stored"
+	StageDeployed  Stage = "deployed"
+	StageLoaded    Stage = "loaded"
+	StageServed    Stage = "served"
+	StageDeploying Stage = "deploying"
+)
+
+// Stages lists every stage that a certificate can be at, in the order of its way, with
+// deploying last.
+func Stages() []Stage {
+	return []Stage{StageIssued, StageStored, StageDeployed, StageLoaded, StageServed, StageDeploying}
+}
+
+// Stored is what a source holds at one moment: the newest version, the other versions
+// it still knows, and what is wrong with it.
+type Stored struct {
+	Time     time.Time   // when it was read
+	Since    time.Time   // since when the source holds this version, as its files tell
+	Path     string      // the file that holds the leaf
+	Version  string      // certbot's archive number, such as "7"; for files the leaf's short fingerprint
+	Chain    []CertFacts // leaf first; empty where nothing could be read
+	Names    []string    // names in certbot's order: common name first, then the other SANs
+	Known    []Fingerprint
+	Findings []Finding
+	Lock     Lock // whether a deployment may be under way at this source
+
+	// Where the parts are, for hooks and deployments. Fullchain or Chain is empty where
+	// the source keeps no such file.
+	Files StoredFiles
+}
+
+// Leaf returns the facts of the stored leaf, and whether there is one.
+func (s Stored) Leaf() (CertFacts, bool) { return leaf(s.Chain) }
+
+// StoredFiles are the paths of a version's parts.
+type StoredFiles struct {
+	Cert, Privkey, Chain, Fullchain string
+}
+
+// LockState says what is known about the locks of a source.
+type LockState string
+
+// The states of a source's locks.
+const (
+	LockFree    LockState = "free"
+	LockHeld    LockState = "held"    // certbot, or a hook of it, is at work
+	LockUnknown LockState = "unknown" // it could not be asked; treated as in doubt
+)
+
+// Lock is the state of the locks that guard a source, and who holds them.
+type Lock struct {
+	State  LockState
+	Path   string    // the lock file that is held, or could not be asked
+	PID    int       // the holder; 0 where the kernel does not tell
+	Since  time.Time // since when it was seen to be held; zero when free
+	Detail string    // why it could not be asked
+}
+
+func leaf(chain []CertFacts) (CertFacts, bool) {
+	if len(chain) == 0 {
+		return CertFacts{}, false
+	}
+	return chain[0], true
+}
