@@ -1,0 +1,150 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/certmedic/certmedic"
+)
+
+// Certificates returns what the configuration lists, as the nouns of the house: first the
+// certificates, then the watched addresses, each as a watched certificate that is named by
+// its address. Discovered certificates and watched files are for the caller to add, see
+// [Config.WatchFiles].
+func Certificates(c *Config) []certmedic.Certificate {
+	all := make([]certmedic.Certificate, 0, len(c.Certificates)+len(c.Watch))
+	for _, configured := range c.Certificates {
+		all = append(all, configured.build(c.Remediation.Mode))
+	}
+	for _, w := range c.Watch {
+		if w.Address != "" {
+			all = append(all, w.build())
+		}
+	}
+	return all
+}
+
+// WatchFiles returns the patterns of the watched files, as [filepath.Glob] takes them.
+func (c *Config) WatchFiles() []string {
+	var patterns []string
+	for _, w := range c.Watch {
+		if w.File != "" {
+			patterns = append(patterns, w.File)
+		}
+	}
+	return patterns
+}
+
+func (c Certificate) build(ceiling certmedic.Mode) certmedic.Certificate {
+	built := certmedic.Certificate{
+		Name:   c.Name,
+		Labels: c.Labels,
+		Source: c.Source.build(),
+		Mode:   ceiling.Lower(c.Remediation.Mode),
+		Allow:  c.Remediation.Allow,
+	}
+	for _, e := range c.Endpoints {
+		built.Endpoints = append(built.Endpoints, e.build())
+	}
+	for i, d := range c.Deploy {
+		built.Destinations = append(built.Destinations, d.build(i))
+	}
+	return built
+}
+
+func (s Source) build() certmedic.Source {
+	switch {
+	case s.Certbot != nil:
+		return certmedic.Source{
+			Kind:      certmedic.SourceCertbot,
+			ConfigDir: s.Certbot.ConfigDir,
+			Lineage:   s.Certbot.Lineage,
+		}
+	case s.Files != nil:
+		return certmedic.Source{
+			Kind:  certmedic.SourceFiles,
+			Cert:  s.Files.Cert,
+			Key:   s.Files.Key,
+			Chain: s.Files.Chain,
+		}
+	default:
+		return certmedic.Source{}
+	}
+}
+
+func (e Endpoint) build() certmedic.Endpoint {
+	return certmedic.Endpoint{
+		Address:    withPort(e.Address, e.Protocol),
+		Protocol:   protocolOr(e.Protocol),
+		ServerName: e.ServerName,
+		Owned:      e.Owned,
+		Pins:       e.Pins,
+		Labels:     e.Labels,
+	}
+}
+
+func (d Destination) build(index int) certmedic.Destination {
+	built := certmedic.Destination{
+		Name:   destinationName(d, index),
+		Test:   d.Test,
+		Reload: d.Reload,
+		Alive:  d.Alive,
+	}
+	for _, f := range d.Files {
+		built.Files = append(built.Files, certmedic.InstalledFile(f))
+	}
+	return built
+}
+
+func (w Watch) build() certmedic.Certificate {
+	endpoint := Endpoint{Address: w.Address, Protocol: w.Protocol, ServerName: w.ServerName, Labels: w.Labels}
+	return certmedic.Certificate{
+		Name:      w.endpointName(),
+		Labels:    w.Labels,
+		Endpoints: []certmedic.Endpoint{endpoint.build()},
+		Mode:      certmedic.ModeObserve,
+		Watched:   true,
+	}
+}
+
+// endpointName returns the watched address, and, as one address may serve many names,
+// the server name where it is not the address's host.
+func (w Watch) endpointName() string {
+	address := withPort(w.Address, w.Protocol)
+	host, _, _ := net.SplitHostPort(address)
+	if w.ServerName == "" || strings.EqualFold(w.ServerName, host) {
+		return address
+	}
+	return address + "/" + w.ServerName
+}
+
+func destinationName(d Destination, index int) string {
+	if d.Name != "" {
+		return d.Name
+	}
+	return fmt.Sprintf("destination-%d", index+1)
+}
+
+func protocolOr(protocol string) string {
+	if protocol == "" {
+		return "tls"
+	}
+	return protocol
+}
+
+// withPort adds the port of the protocol to an address that has none.
+func withPort(address, protocol string) string {
+	number, ok := port(protocolOr(protocol))
+	if !ok || address == "" {
+		return address
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
+		return net.JoinHostPort(ip.String(), number)
+	}
+	if !strings.Contains(address, ":") {
+		return net.JoinHostPort(address, number)
+	}
+	return address
+}

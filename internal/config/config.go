@@ -1,0 +1,236 @@
+package config
+
+import (
+	"time"
+
+	"github.com/certmedic/certmedic"
+)
+
+// Config is a whole configuration file, with defaults filled in.
+type Config struct {
+	StateDir     string            `yaml:"state_dir" form:"path" doc:"The folder for what has to survive a restart, and for the socket of the commands."`
+	Remediation  Remediation       `yaml:"remediation" doc:"How far certmedic may go, for all certificates together."`
+	Probe        Probe             `yaml:"probe" doc:"How endpoints are measured."`
+	Modules      map[string]Module `yaml:"modules,omitempty" doc:"Named ways to probe a target, for /probe; the keys are those of blackbox_exporter where it has them."`
+	Discover     []Discover        `yaml:"discover,omitempty" doc:"Where to look for certificates and endpoints that are not listed here."`
+	Certificates []Certificate     `yaml:"certificates,omitempty" doc:"The certificates of this house: where each is kept, where it is served, and what may be done about it."`
+	Watch        []Watch           `yaml:"watch,omitempty" doc:"What belongs to others, or is only to be looked at: observed, never acted for."`
+	Rules        Rules             `yaml:"rules" doc:"What is judged to be wrong."`
+	Alerting     Alerting          `yaml:"alerting" doc:"Who is told, and how."`
+	_            struct{}          `unsupported:"cluster"`
+
+	positions positions
+}
+
+// Remediation is the ceiling for remediation, over all certificates.
+type Remediation struct {
+	Mode              certmedic.Mode `yaml:"mode" enum:"observe plan approve auto" doc:"How far remediation may go at most. The effective mode of a certificate is the lower of this and its own."`
+	MaxActionsPerHour int            `yaml:"max_actions_per_hour" doc:"The most actions in any hour, over all certificates."`
+	MaxConcurrent     int            `yaml:"max_concurrent" doc:"The most actions at the same time."`
+	FreezeFile        string         `yaml:"freeze_file" form:"path" doc:"While this file exists nothing is acted on."`
+	_                 struct{}       `unsupported:"windows"`
+}
+
+// Probe says how endpoints are measured.
+type Probe struct {
+	Interval     time.Duration `yaml:"interval" doc:"The time between two probes of an endpoint."`
+	Timeout      time.Duration `yaml:"timeout" doc:"The most time that one probe of an address may take."`
+	Roots        []string      `yaml:"roots" single:"true" doc:"The roots that chains are verified against: system, or the path of a PEM file; one, or a list of these."`
+	Concurrency  int           `yaml:"concurrency" doc:"The most probes at the same time."`
+	DeployGrace  time.Duration `yaml:"deploy_grace" doc:"How long a renewed certificate may take to be served before that is drift, counted from when its deployment can be over."`
+	AllowTargets []string      `yaml:"allow_targets,omitempty" doc:"What /probe may be asked to probe: host names (*.example.com for those below a domain), addresses or networks in CIDR form. Empty: any but link-local and metadata addresses."`
+	Resolvers    []string      `yaml:"resolvers,omitempty" doc:"The DNS servers to ask, as IP or IP:port. Empty: those of the system."`
+}
+
+// Module is a named way to probe, in the form of blackbox_exporter's modules.
+type Module struct {
+	Prober   string        `yaml:"prober,omitempty" enum:"tcp http" later:"dns icmp grpc unix websocket" doc:"The prober of blackbox_exporter that this module stands for. Empty: a TLS handshake in the module's protocol."`
+	Protocol string        `yaml:"protocol,omitempty" enum:"@protocols" later:"@starttls" doc:"The protocol of the endpoint. Empty: https for the http prober, tls otherwise."`
+	Timeout  time.Duration `yaml:"timeout,omitempty" doc:"The most time that a probe may take. Absent: that of the probe section."`
+	TCP      *TCPModule    `yaml:"tcp,omitempty" doc:"Settings of the tcp prober."`
+	HTTP     *HTTPModule   `yaml:"http,omitempty" doc:"Settings of the http prober."`
+	_        struct{}      `unsupported:"dns icmp grpc unix websocket"`
+}
+
+// TCPModule holds the settings of a module with the tcp prober.
+type TCPModule struct {
+	TLS                 bool       `yaml:"tls" doc:"Whether TLS begins at once. This version probes nothing else."`
+	TLSConfig           *TLSConfig `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it."`
+	PreferredIPProtocol string     `yaml:"preferred_ip_protocol" enum:"ip4 ip6" doc:"The address family that is tried first."`
+	IPProtocolFallback  bool       `yaml:"ip_protocol_fallback" doc:"Whether the other address family is tried where the preferred one has no address."`
+	_                   struct{}   `unsupported:"source_ip_address query_response"`
+}
+
+// HTTPModule holds the settings of a module with the http prober. This version looks
+// at the certificate and sends no request.
+type HTTPModule struct {
+	TLSConfig           *TLSConfig `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it."`
+	PreferredIPProtocol string     `yaml:"preferred_ip_protocol" enum:"ip4 ip6" doc:"The address family that is tried first."`
+	IPProtocolFallback  bool       `yaml:"ip_protocol_fallback" doc:"Whether the other address family is tried where the preferred one has no address."`
+	_                   struct{}   `unsupported:"valid_status_codes valid_http_versions method headers http_headers body body_file body_size_limit compression follow_redirects no_follow_redirects fail_if_ssl fail_if_not_ssl fail_if_body_matches_regexp fail_if_body_not_matches_regexp fail_if_body_json_matches_cel fail_if_body_json_not_matches_cel fail_if_header_matches fail_if_header_not_matches basic_auth authorization bearer_token bearer_token_file oauth2 proxy_url proxy_from_environment proxy_connect_header no_proxy skip_resolve_phase_with_proxy enable_http2 enable_http3"`
+}
+
+// TLSConfig has the keys of Prometheus' tls_config.
+type TLSConfig struct {
+	CAFile             string   `yaml:"ca_file,omitempty" form:"path" doc:"A PEM file with the roots to verify against, in place of those of the probe section."`
+	ServerName         string   `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the target's host."`
+	InsecureSkipVerify bool     `yaml:"insecure_skip_verify" doc:"Whether a chain that does not verify still counts as a success. Its facts are measured in any case."`
+	CertFile           string   `yaml:"cert_file,omitempty" form:"path" doc:"A PEM file with the client certificate to present."`
+	KeyFile            string   `yaml:"key_file,omitempty" form:"path" doc:"A PEM file with the private key of cert_file. Others may not read it."`
+	MinVersion         string   `yaml:"min_version,omitempty" enum:"TLS10 TLS11 TLS12 TLS13" doc:"The oldest version of TLS to offer. Empty: all are offered."`
+	MaxVersion         string   `yaml:"max_version,omitempty" enum:"TLS10 TLS11 TLS12 TLS13" doc:"The newest version of TLS to offer. Empty: all are offered."`
+	_                  struct{} `unsupported:"ca cert key ca_ref cert_ref key_ref"`
+}
+
+// Discover is one place where certificates and endpoints are looked for.
+type Discover struct {
+	Certbot *DiscoverCertbot `yaml:"certbot,omitempty" doc:"Every lineage of a certbot tree."`
+	Nginx   *DiscoverNginx   `yaml:"nginx,omitempty" doc:"The TLS servers of an nginx on this host, read from its configuration files."`
+	_       struct{}         `oneof:"certbot nginx" unsupported:"apache haproxy file_sd http_sd"`
+}
+
+// DiscoverCertbot is a certbot tree.
+type DiscoverCertbot struct {
+	ConfigDir string `yaml:"config_dir" form:"path" doc:"certbot's configuration folder."`
+}
+
+// DiscoverNginx is an nginx on this host.
+type DiscoverNginx struct {
+	Config string   `yaml:"config" form:"path" doc:"nginx's main configuration file. It is parsed; nothing is executed."`
+	_      struct{} `unsupported:"command"`
+}
+
+// Certificate is a managed certificate.
+type Certificate struct {
+	Name        string                 `yaml:"name" required:"true" doc:"The name of the certificate, unique, of letters, digits and the signs . _ * and -."`
+	Labels      map[string]string      `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
+	Source      Source                 `yaml:"source" required:"true" doc:"Where the truth is kept."`
+	Endpoints   []Endpoint             `yaml:"endpoints,omitempty" doc:"What clients connect to."`
+	Deploy      []Destination          `yaml:"deploy,omitempty" doc:"How a stored version gets to its services. Absent: certbot's own deploy hooks, with their environment."`
+	Remediation CertificateRemediation `yaml:"remediation" doc:"What may be done for this certificate."`
+	_           struct{}               `ignored:"renew" note:"renewal stays with certbot"`
+	_           struct{}               `ignored:"rollback" note:"nothing is rolled back"`
+}
+
+// CertificateRemediation is what the owner of a certificate opted in to.
+type CertificateRemediation struct {
+	Mode  certmedic.Mode         `yaml:"mode" enum:"observe plan approve auto" doc:"How far remediation may go for this certificate."`
+	Allow []certmedic.ActionKind `yaml:"allow,omitempty" enum:"reload redeploy rollback renew" doc:"The actions that may be taken. Empty allows none."`
+}
+
+// Source is where the truth about a certificate is kept.
+type Source struct {
+	Certbot *CertbotSource `yaml:"certbot,omitempty" doc:"A lineage in a certbot tree."`
+	Files   *FilesSource   `yaml:"files,omitempty" doc:"Plain PEM files."`
+	_       struct{}       `oneof:"certbot files" unsupported:"acme shared"`
+}
+
+// CertbotSource is a lineage in a certbot tree.
+type CertbotSource struct {
+	ConfigDir string `yaml:"config_dir" form:"path" doc:"certbot's configuration folder."`
+	Lineage   string `yaml:"lineage" required:"true" doc:"The lineage's name, as in renewal/NAME.conf."`
+}
+
+// FilesSource is a certificate in plain PEM files.
+type FilesSource struct {
+	Cert  string `yaml:"cert" required:"true" form:"path" doc:"The certificate, alone or with its chain."`
+	Key   string `yaml:"key,omitempty" form:"path" doc:"Its private key. Absent: only the certificate is watched."`
+	Chain string `yaml:"chain,omitempty" form:"path" doc:"The chain, where cert holds the certificate alone."`
+}
+
+// Endpoint is what clients connect to.
+type Endpoint struct {
+	Address    string            `yaml:"address" required:"true" doc:"host:port, with an IPv6 address in brackets. The port may be absent where the protocol has one of its own."`
+	Protocol   string            `yaml:"protocol" enum:"@protocols" later:"@starttls" doc:"The protocol that TLS carries."`
+	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
+	Owned      bool              `yaml:"owned,omitempty" doc:"Whether the endpoint is ours even if it never served a version of this certificate. Actions are taken only for such endpoints and for those that served one."`
+	Pins       []string          `yaml:"pins,omitempty" doc:"The keys that may be served, each as sha256/ and the base64 of the SHA-256 of its SubjectPublicKeyInfo. Empty accepts any."`
+	Labels     map[string]string `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
+}
+
+// Destination is a place where copies are installed, and the service that loads them.
+type Destination struct {
+	Name   string          `yaml:"name,omitempty" doc:"The name of the destination, unique for its certificate. Absent: destination-1, -2, ..."`
+	On     []string        `yaml:"on" doc:"The hosts. This version knows only local, this host."`
+	Files  []InstalledFile `yaml:"files,omitempty" doc:"The files to install, all or none."`
+	Test   []string        `yaml:"test,omitempty" doc:"The command that checks the service's configuration before the reload, as a program and its arguments; no shell is involved."`
+	Reload []string        `yaml:"reload,omitempty" doc:"The command that makes the service load the files."`
+	Alive  []string        `yaml:"alive,omitempty" doc:"The command that says, by exit code 0, that the service still runs after the reload."`
+}
+
+// InstalledFile is one file of a destination.
+type InstalledFile struct {
+	From  certmedic.FilePart `yaml:"from" required:"true" enum:"cert chain fullchain privkey" doc:"The part of the certificate that the file holds."`
+	To    string             `yaml:"to" required:"true" form:"path" doc:"The path of the file."`
+	Mode  string             `yaml:"mode,omitempty" doc:"The permissions in octal, such as 0600. Absent: what is there, else 0644, and 0600 for the key."`
+	Owner string             `yaml:"owner,omitempty" doc:"user:group. Absent: what is there."`
+}
+
+// Watch is an endpoint, or files, that are looked at and never acted for.
+type Watch struct {
+	Address    string            `yaml:"address,omitempty" doc:"The address of an endpoint, as for a certificate's endpoints."`
+	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" later:"@starttls" doc:"The protocol that TLS carries. Absent: tls."`
+	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
+	File       string            `yaml:"file,omitempty" form:"path" doc:"The path of certificate files; * ? and [] match as in a shell."`
+	Labels     map[string]string `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
+	_          struct{}          `oneof:"address file"`
+}
+
+// Rules says what is judged to be wrong.
+type Rules struct {
+	Defaults bool              `yaml:"defaults" doc:"Whether the shipped rules are used."`
+	Adjust   map[string]Adjust `yaml:"adjust,omitempty" doc:"Changes to single rules, by the rule's name."`
+	Files    []string          `yaml:"files,omitempty" form:"path" doc:"Files with further rules; * ? and [] match as in a shell."`
+}
+
+// Adjust changes one rule. What is nil stays as the rule has it.
+type Adjust struct {
+	For           *time.Duration     `yaml:"for,omitempty" doc:"How long the condition has to hold before the rule fires."`
+	KeepFiringFor *time.Duration     `yaml:"keep_firing_for,omitempty" doc:"How long the condition has to be gone before the incident ends."`
+	Severity      certmedic.Severity `yaml:"severity,omitempty" enum:"info warning critical" doc:"How bad it is."`
+	Disabled      bool               `yaml:"disabled,omitempty" doc:"Whether the rule is left out."`
+	Runbook       string             `yaml:"runbook,omitempty" doc:"The name or the address of the page that says what to do."`
+	Ladder        []LadderStep       `yaml:"ladder,omitempty" doc:"The steps to take, in place of the rule's own."`
+}
+
+// LadderStep is one rung of a rule's ladder.
+type LadderStep struct {
+	Do       certmedic.StepKind `yaml:"do" required:"true" enum:"notify reload redeploy rollback renew" doc:"Tell people, or take an action."`
+	After    time.Duration      `yaml:"after,omitempty" doc:"How long after the rule fired."`
+	Severity certmedic.Severity `yaml:"severity,omitempty" enum:"info warning critical" doc:"The severity from this step on."`
+}
+
+// Alerting says who is told, and how.
+type Alerting struct {
+	GroupWait time.Duration `yaml:"group_wait" doc:"How long to wait for further incidents of the same episode before the first message."`
+	Receivers []Receiver    `yaml:"receivers" doc:"The ways to tell people. Absent: one, named log."`
+	Routes    []Route       `yaml:"routes" doc:"Which incidents go to which receivers; the first route that matches is taken. Absent: everything goes to every receiver."`
+}
+
+// Receiver is one way to tell people.
+type Receiver struct {
+	Name    string   `yaml:"name" required:"true" doc:"The name of the receiver, unique, of letters, digits and the signs . _ * and -."`
+	Log     *Log     `yaml:"log,omitempty" doc:"Write to the daemon's own log."`
+	Webhook *Webhook `yaml:"webhook,omitempty" doc:"Send JSON to a URL."`
+	_       struct{} `oneof:"log webhook" unsupported:"slack pagerduty alertmanager email heartbeat"`
+}
+
+// Log writes notifications to the daemon's own log. It has no settings.
+type Log struct{}
+
+// Webhook sends notifications as JSON to a URL.
+type Webhook struct {
+	URL          URL           `yaml:"url" required:"true" form:"url" doc:"Where to send to, http or https."`
+	Method       string        `yaml:"method" enum:"POST PUT" doc:"The HTTP method."`
+	HeadersFile  string        `yaml:"headers_file,omitempty" form:"path" doc:"A file with headers to add, one 'Name: value' a line. Others may not read it."`
+	Timeout      time.Duration `yaml:"timeout" doc:"The most time that one attempt may take."`
+	SendResolved bool          `yaml:"send_resolved" doc:"Whether the end of an incident is sent, too."`
+	_            struct{}      `unsupported:"heartbeat"`
+}
+
+// Route sends incidents to receivers.
+type Route struct {
+	Match  map[string]string `yaml:"match,omitempty" doc:"What an incident must have: certificate, rule, severity, or a label, each with its value. Empty matches everything."`
+	To     []string          `yaml:"to" required:"true" doc:"The names of the receivers."`
+	Events bool              `yaml:"events,omitempty" doc:"Whether events that are no incident (renewed, deployed) are sent, too."`
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/certmedic/certmedic/internal/ownership"
+)
+
+// checkFiles looks at the files that the configuration names. Paths that are not
+// absolute were reported before, and are left out here.
+func checkFiles(c *Config, r *report) {
+	f := &fileChecker{report: r}
+	f.modules(c)
+	for i, root := range c.Probe.Roots {
+		if filepath.IsAbs(root) {
+			f.readable(rootKey(c, i), root)
+		}
+	}
+	for i, pattern := range c.Rules.Files {
+		f.rules(fmt.Sprintf("rules.files[%d]", i), pattern)
+	}
+	for i, receiver := range c.Alerting.Receivers {
+		if receiver.Webhook != nil {
+			f.secret(fmt.Sprintf("alerting.receivers[%d].webhook.headers_file", i), receiver.Webhook.HeadersFile)
+		}
+	}
+	for i, certificate := range c.Certificates {
+		for j, d := range certificate.Deploy {
+			key := fmt.Sprintf("certificates[%d].deploy[%d]", i, j)
+			f.program(key+".test", d.Test)
+			f.program(key+".reload", d.Reload)
+			f.program(key+".alive", d.Alive)
+		}
+	}
+}
+
+type fileChecker struct{ *report }
+
+func (f *fileChecker) modules(c *Config) {
+	for name, m := range c.Modules {
+		if m.TCP != nil {
+			f.tlsConfig("modules."+name+".tcp.tls_config", m.TCP.TLSConfig)
+		}
+		if m.HTTP != nil {
+			f.tlsConfig("modules."+name+".http.tls_config", m.HTTP.TLSConfig)
+		}
+	}
+}
+
+func (f *fileChecker) tlsConfig(key string, t *TLSConfig) {
+	if t == nil {
+		return
+	}
+	f.readable(key+".ca_file", t.CAFile)
+	f.readable(key+".cert_file", t.CertFile)
+	f.secret(key+".key_file", t.KeyFile)
+}
+
+// readable reports a file that cannot be read.
+func (f *fileChecker) readable(key, path string) {
+	if !filepath.IsAbs(path) {
+		return
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		f.fail(key, err)
+		return
+	}
+	_ = file.Close() // only read
+}
+
+// secret reports a file that others may read or change, or that is missing.
+func (f *fileChecker) secret(key, path string) {
+	if !filepath.IsAbs(path) {
+		return
+	}
+	if err := ownership.CheckSecret(path); err != nil {
+		f.fail(key, err)
+	}
+}
+
+// rules reports rule files that others may change. A pattern may match nothing; a plain
+// path must be there.
+func (f *fileChecker) rules(key, pattern string) {
+	if !filepath.IsAbs(pattern) {
+		return
+	}
+	paths := []string{pattern}
+	if strings.ContainsAny(pattern, `*?[\`) {
+		paths, _ = filepath.Glob(pattern) // a bad pattern was reported before
+		if len(paths) == 0 {
+			f.warnf(key, "no file matches %q", pattern)
+		}
+	}
+	for _, path := range paths {
+		if err := ownership.Check(path); err != nil {
+			f.fail(key, err)
+		}
+	}
+}
+
+// program reports a program that others may change. One that is not there is a warning:
+// it may be installed later, and running it will say so.
+func (f *fileChecker) program(key string, argv []string) {
+	if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
+		return
+	}
+	err := ownership.Check(argv[0])
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.warnf(key, "there is no program %q", argv[0])
+	case err != nil:
+		f.fail(key+"[0]", err)
+	}
+}

@@ -1,0 +1,199 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/certmedic/certmedic"
+)
+
+func (v *validator) certificates(all []Certificate) {
+	names := map[string]string{}
+	for i, c := range all {
+		key := fmt.Sprintf("certificates[%d]", i)
+		v.name(key+".name", c.Name, names)
+		v.labels(key+".labels", c.Labels)
+		v.source(key+".source", c.Source)
+		v.endpoints(key+".endpoints", c.Endpoints)
+		v.deploy(key+".deploy", c.Deploy)
+		v.mode(key+".remediation.mode", c.Remediation.Mode)
+		v.allow(key+".remediation.allow", c.Remediation.Allow)
+	}
+}
+
+func (v *validator) allow(key string, kinds []certmedic.ActionKind) {
+	for i, kind := range kinds {
+		switch kind {
+		case certmedic.ActionRenew:
+			v.warnf(fmt.Sprintf("%s[%d]", key, i), "renew is not acted on by this version; renewal stays with certbot")
+		case certmedic.ActionRollback:
+			v.warnf(fmt.Sprintf("%s[%d]", key, i), "rollback is not acted on by this version; nothing is rolled back")
+		}
+	}
+}
+
+func (v *validator) source(key string, s Source) {
+	if s.Certbot != nil {
+		v.absolute(key+".certbot.config_dir", s.Certbot.ConfigDir)
+		lineage := s.Certbot.Lineage
+		if lineage == "" || lineage == "." || lineage == ".." || strings.ContainsAny(lineage, "/\x00") {
+			v.errorf(key+".certbot.lineage", "%q is no lineage: it is NAME of renewal/NAME.conf", lineage)
+		}
+	}
+	if s.Files != nil {
+		v.absolute(key+".files.cert", s.Files.Cert)
+		v.path(key+".files.key", s.Files.Key)
+		v.path(key+".files.chain", s.Files.Chain)
+	}
+}
+
+func (v *validator) endpoints(key string, all []Endpoint) {
+	seen := map[string]string{}
+	for i, e := range all {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		v.endpoint(at, e.Address, e.Protocol, e.ServerName)
+		v.labels(at+".labels", e.Labels)
+		for j, pin := range e.Pins {
+			v.pin(fmt.Sprintf("%s.pins[%d]", at, j), pin)
+		}
+		same := withPort(e.Address, e.Protocol) + " " + e.Protocol + " " + e.ServerName
+		v.once(at, same, seen)
+	}
+}
+
+// once reports what stands in a list for the second time.
+func (v *validator) once(key, what string, seen map[string]string) {
+	if first, twice := seen[what]; twice {
+		v.errorf(key, "is the same endpoint as %s in line %d", first, v.positions.of(first).Line)
+		return
+	}
+	seen[what] = key
+}
+
+func (v *validator) watch(all []Watch) {
+	seen := map[string]string{}
+	for i, w := range all {
+		key := fmt.Sprintf("watch[%d]", i)
+		v.labels(key+".labels", w.Labels)
+		switch {
+		case w.File != "":
+			v.pattern(key+".file", w.File)
+			if w.Protocol != "" || w.ServerName != "" {
+				v.errorf(key, "protocol and server_name are for addresses, not for files")
+			}
+		case w.Address != "":
+			v.endpoint(key, w.Address, w.Protocol, w.ServerName)
+			v.once(key, w.endpointName(), seen)
+		default:
+			v.errorf(key, "the address or file is empty")
+		}
+	}
+}
+
+func (v *validator) endpoint(key, address, protocol, serverName string) {
+	if serverName != "" && !isHostName(serverName) && !isAddress(serverName) {
+		v.errorf(key+".server_name", "%q is no DNS name", serverName)
+	}
+	host, number, err := net.SplitHostPort(withPort(address, protocol))
+	if err != nil {
+		v.errorf(key+".address", "%q is not host:port, with an IPv6 address in brackets", address)
+		return
+	}
+	if !isHostName(host) && !isAddress(host) {
+		v.errorf(key+".address", "%q is neither a DNS name nor an IP address", host)
+	}
+	if n, err := strconv.Atoi(number); err != nil || n < 1 || n > 65535 {
+		v.errorf(key+".address", "%q is no port between 1 and 65535", number)
+	}
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+func (v *validator) pin(key, pin string) {
+	encoded, ok := strings.CutPrefix(pin, "sha256/")
+	hash, err := base64.StdEncoding.DecodeString(encoded)
+	if !ok || err != nil || len(hash) != 32 {
+		v.errorf(key, "%q is not sha256/ and the base64 of 32 bytes", pin)
+	}
+}
+
+func (v *validator) deploy(key string, all []Destination) {
+	names := map[string]string{}
+	targets := map[string]string{}
+	for i, d := range all {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		v.name(at+".name", destinationName(d, i), names)
+		v.hosts(at+".on", d.On)
+		for j, f := range d.Files {
+			file := fmt.Sprintf("%s.files[%d]", at, j)
+			v.installed(file, f)
+			v.destinationPath(file+".to", f.To, targets)
+		}
+		v.argv(at+".test", d.Test)
+		v.argv(at+".reload", d.Reload)
+		v.argv(at+".alive", d.Alive)
+		if len(d.Files) == 0 && d.Reload == nil {
+			v.errorf(at, "does nothing: it has neither files nor reload")
+		}
+	}
+}
+
+// destinationPath reports a path that two files of a certificate are written to.
+func (v *validator) destinationPath(key, path string, seen map[string]string) {
+	if first, twice := seen[filepath.Clean(path)]; twice && path != "" {
+		v.errorf(key, "%q is written by %s in line %d already", path, first, v.positions.of(first).Line)
+	}
+	seen[filepath.Clean(path)] = key
+}
+
+func (v *validator) installed(key string, f InstalledFile) {
+	v.absolute(key+".to", f.To)
+	if user, group, ok := strings.Cut(f.Owner, ":"); f.Owner != "" && (!ok || !isName(user) || !isName(group)) {
+		v.errorf(key+".owner", "%q is not user:group", f.Owner)
+	}
+	if f.Mode == "" {
+		return
+	}
+	mode, err := strconv.ParseUint(f.Mode, 8, 16)
+	if err != nil || mode > 0o777 {
+		v.errorf(key+".mode", "%q is no file mode in octal, such as 0600", f.Mode)
+		return
+	}
+	if f.From == certmedic.PartPrivkey && mode&0o007 != 0 {
+		v.errorf(key+".mode", "%q opens the private key to others; use 0600, or 0640 and a group", f.Mode)
+	}
+}
+
+func (v *validator) hosts(key string, hosts []string) {
+	if len(hosts) == 0 {
+		v.errorf(key, "needs at least one host")
+	}
+	for i, host := range hosts {
+		if host != "local" {
+			v.errorf(fmt.Sprintf("%s[%d]", key, i), "%q is not supported by this version, which knows only local", host)
+		}
+	}
+}
+
+// argv checks a command that may be absent, but not empty.
+func (v *validator) argv(key string, argv []string) {
+	switch {
+	case argv == nil:
+	case len(argv) == 0:
+		v.errorf(key, "is an empty command")
+	case argv[0] == "" || strings.ContainsRune(strings.Join(argv, ""), 0):
+		v.errorf(key, "%q is no command", argv)
+	case strings.Contains(argv[0], "/") && !filepath.IsAbs(argv[0]):
+		v.errorf(key+"[0]", "%q is neither an absolute path nor a plain name", argv[0])
+	case len(argv) == 1 && strings.Contains(argv[0], " "):
+		v.errorf(key+"[0]", "%q is one word; write the program and each argument as an element of its own", argv[0])
+	}
+}
