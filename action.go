@@ -50,6 +50,7 @@ type Action struct {
 	Certificate string      `json:"certificate"`
 	Kind        ActionKind  `json:"action"`
 	Version     Fingerprint `json:"version"` // the version that shall be served afterwards
+	Basis       string      `json:"basis"`   // hash of what the action would run and install; another basis is another cure
 	By          string      `json:"by"`      // a rule's name, or the person who asked
 	Why         string      `json:"why"`
 	Attempt     int         `json:"attempt"` // counted from 1 for the same version and cause
@@ -57,6 +58,19 @@ type Action struct {
 	EndedAt     time.Time   `json:"ended_at,omitzero"`
 	Outcome     Outcome     `json:"outcome"`
 	Runs        []Run       `json:"runs"`
+	Changes     []Change    `json:"changes,omitempty"`
+}
+
+// Change is a file that an action replaced, with what is needed to put it back.
+type Change struct {
+	Path    string `json:"path"`
+	Backup  string `json:"backup,omitempty"` // copy of the old content; empty where there was no file
+	Mode    uint32 `json:"mode"`             // permission bits of the old file
+	UID     int    `json:"uid"`
+	GID     int    `json:"gid"`
+	Before  string `json:"before,omitempty"` // SHA-256 of the old content
+	After   string `json:"after"`            // SHA-256 of the new content
+	PutBack bool   `json:"put_back,omitempty"`
 }
 
 // OutcomeKind says how an action ended.

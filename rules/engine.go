@@ -23,6 +23,8 @@ type Instance struct {
 	Seen      time.Time     `json:"seen"`      // of the last evaluation
 	Undecided string        `json:"undecided"` // why nothing could be said then; empty when it could
 	StepsDone int           `json:"steps_done"`
+
+	Climbed []certmedic.StepKind `json:"climbed"` // what the steps that were done asked for
 }
 
 // Result is what one evaluation came to.
@@ -196,6 +198,7 @@ func (ev *evaluation) climb(rule *Rule, in Instance) Instance {
 			in.Severity = step.Severity
 		}
 		in.StepsDone++
+		in.Climbed = append(slices.Clip(in.Climbed), step.Do)
 		ev.emit(certmedic.TransitionStep, in.Incident, step)
 	}
 	return in

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// How many ended incidents and actions are kept.
+const (
+	keepIncidents = 10_000
+	keepActions   = 10_000
+)
+
+// Memory is what has to be remembered about a certificate: which addresses served a version
+// of it once, and which versions it had.
+type Memory struct {
+	Bound map[string]time.Time                `json:"bound"` // endpoint's address "|" ip:port → when first seen
+	Known map[certmedic.Fingerprint]time.Time `json:"known"` // version → when first seen
+}
+
+// SaveRules keeps what the rules remember about a certificate.
+func (s *Store) SaveRules(certificate string, state rules.State) error {
+	return s.put(bucketRules, certificate, state)
+}
+
+// Rules returns what the rules remember, by certificate.
+func (s *Store) Rules() (map[string]rules.State, error) {
+	all := map[string]rules.State{}
+	err := s.each(bucketRules, false, func(key string, value []byte) (bool, error) {
+		var state rules.State
+		err := decode(bucketRules, key, value, &state)
+		all[key] = state
+		return true, err
+	})
+	return all, err
+}
+
+// SaveMemory keeps what has to be remembered about a certificate.
+func (s *Store) SaveMemory(certificate string, m Memory) error {
+	return s.put(bucketMemory, certificate, m)
+}
+
+// Memories returns what was remembered, by certificate.
+func (s *Store) Memories() (map[string]Memory, error) {
+	all := map[string]Memory{}
+	err := s.each(bucketMemory, false, func(key string, value []byte) (bool, error) {
+		var m Memory
+		err := decode(bucketMemory, key, value, &m)
+		all[key] = m
+		return true, err
+	})
+	return all, err
+}
+
+// Record writes an action to the journal; one with the same ID is replaced.
+func (s *Store) Record(a certmedic.Action) error { return s.put(bucketActions, a.ID, a) }
+
+// Actions returns the actions of a certificate, or of all when it is "", that started at or
+// after since, newest first.
+func (s *Store) Actions(certificate string, since time.Time) ([]certmedic.Action, error) {
+	actions := []certmedic.Action{}
+	err := s.each(bucketActions, true, func(key string, value []byte) (bool, error) {
+		var a certmedic.Action
+		if err := decode(bucketActions, key, value, &a); err != nil {
+			return false, err
+		}
+		if a.StartedAt.Before(since) {
+			return false, nil
+		}
+		if certificate == "" || a.Certificate == certificate {
+			actions = append(actions, a)
+		}
+		return true, nil
+	})
+	return actions, err
+}
+
+// SaveIncident keeps an incident that ended.
+func (s *Store) SaveIncident(in certmedic.Incident) error {
+	return s.put(bucketIncidents, fmt.Sprintf("%020d %s", in.EndedAt.UnixMilli(), in.ID), in)
+}
+
+// Incidents returns the newest ended incidents of a certificate, or of all when it is "",
+// at most limit of them.
+func (s *Store) Incidents(certificate string, limit int) ([]certmedic.Incident, error) {
+	incidents := []certmedic.Incident{}
+	err := s.each(bucketIncidents, true, func(key string, value []byte) (bool, error) {
+		var in certmedic.Incident
+		if err := decode(bucketIncidents, key, value, &in); err != nil {
+			return false, err
+		}
+		if certificate == "" || in.Subject.Certificate == certificate {
+			incidents = append(incidents, in)
+		}
+		return len(incidents) < limit, nil
+	})
+	return incidents, err
+}
+
+// Trim removes the oldest incidents and actions beyond what is kept.
+func (s *Store) Trim() error {
+	if err := s.trim(bucketIncidents, keepIncidents); err != nil {
+		return fmt.Errorf("trimming the incidents: %w", err)
+	}
+	if err := s.trim(bucketActions, keepActions); err != nil {
+		return fmt.Errorf("trimming the journal: %w", err)
+	}
+	return nil
+}

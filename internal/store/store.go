@@ -1,0 +1,177 @@
+// Package store keeps certmedic's state in one bbolt file in the state folder: what the
+// rules remember, the journal of actions, which addresses are bound to a certificate, which
+// versions it had, and what has still to be told.
+//
+// It has one writer at a time, held off by a file lock; every write is on disk when it
+// returns, so it survives kill -9. Values are JSON, so that a newer certmedic can read what
+// an older one wrote. The app opens it; the verbs see it through interfaces of their own.
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// FileName is the name of the state file within the state folder.
+const FileName = "certmedic.db"
+
+// version of the layout; a file with a higher one is refused.
+const version = 1
+
+// ErrBusy says that another certmedic holds the state.
+var ErrBusy = errors.New("another certmedic holds the state")
+
+// The buckets. Keys sort the way they are read.
+const (
+	bucketMeta      = "meta"
+	bucketRules     = "rules"     // certificate → rules.State
+	bucketIncidents = "incidents" // time of the end, id → certmedic.Incident
+	bucketActions   = "actions"   // id (sorts by time) → certmedic.Action
+	bucketMemory    = "memory"    // certificate → Memory
+	bucketOutbox    = "outbox"    // id → alerting.Entry
+)
+
+func buckets() []string {
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox}
+}
+
+// Store is the open state. It is safe for concurrent use.
+type Store struct {
+	db *bbolt.DB
+}
+
+// Open opens the state in dir for writing, and creates both (the folder 0700). It waits up
+// to wait for another certmedic to let go of it and then returns [ErrBusy].
+func Open(dir string, wait time.Duration) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("creating the state folder: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("closing the state folder to others: %w", err)
+	}
+	s, err := open(dir, &bbolt.Options{Timeout: wait})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the state in %q: %w", dir, err), s.Close())
+	}
+	return s, nil
+}
+
+// OpenRead opens existing state for reading only. It waits up to wait for a writer to let
+// go of it and then returns [ErrBusy]; without state the error wraps fs.ErrNotExist.
+func OpenRead(dir string, wait time.Duration) (*Store, error) {
+	if _, err := os.Stat(filepath.Join(dir, FileName)); err != nil {
+		return nil, fmt.Errorf("opening the state: %w", err)
+	}
+	return open(dir, &bbolt.Options{Timeout: wait, ReadOnly: true})
+}
+
+func open(dir string, o *bbolt.Options) (*Store, error) {
+	db, err := bbolt.Open(filepath.Join(dir, FileName), 0o600, o)
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("opening the state in %q: %w", dir, ErrBusy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the state in %q: %w", dir, err)
+	}
+	return &Store{db: db}, nil
+}
+
+// prepare creates the buckets and checks the layout's version.
+func (s *Store) prepare() error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket([]byte(bucketMeta))
+		if v := meta.Get([]byte("version")); v != nil {
+			if got := binary.BigEndian.Uint64(v); got > version {
+				return fmt.Errorf("it was written by a newer certmedic (layout %d, this one knows %d)", got, version)
+			}
+		}
+		return meta.Put([]byte("version"), binary.BigEndian.AppendUint64(nil, version))
+	})
+}
+
+// Close lets go of the state.
+func (s *Store) Close() error { return s.db.Close() }
+
+// put writes a value under a key.
+func (s *Store) put(bucket, key string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encoding %s %q: %w", bucket, key, err)
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte(key), data) })
+	if err != nil {
+		return fmt.Errorf("writing %s %q: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// remove deletes a key; one that is not there is no error.
+func (s *Store) remove(bucket, key string) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Delete([]byte(key)) })
+	if err != nil {
+		return fmt.Errorf("removing %s %q: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// each calls f with every key and value of a bucket, in order, or in reverse; f returns
+// false to stop.
+func (s *Store) each(bucket string, reverse bool, f func(key string, value []byte) (bool, error)) error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(bucket))
+		if b == nil {
+			return nil
+		}
+		c := b.Cursor()
+		first, next := c.First, c.Next
+		if reverse {
+			first, next = c.Last, c.Prev
+		}
+		for k, v := first(); k != nil; k, v = next() {
+			more, err := f(string(k), v)
+			if err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// decode reads a stored value; a broken one is an error that names it.
+func decode(bucket, key string, data []byte, into any) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("reading %s %q from the state: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// trim removes the oldest entries of a bucket beyond the newest keep.
+func (s *Store) trim(bucket string, keep int) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(bucket))
+		excess := b.Stats().KeyN - keep
+		c := b.Cursor()
+		for k, _ := c.First(); k != nil && excess > 0; k, _ = c.Next() {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+			excess--
+		}
+		return nil
+	})
+}

@@ -1,0 +1,263 @@
+package watchdog
+
+import (
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// entry is the present picture of one certificate. The watchdog's lock guards it.
+type entry struct {
+	cert     certmedic.Certificate
+	shared   map[string]bool // addresses that several endpoints have, with a server name each
+	stored   certmedic.Stored
+	problems []certmedic.Finding // of the stored version's chain, dates and names
+	read     bool                // the source was read at least once
+	changed  time.Time           // since when the stored version can be served: it appeared, or its deployment ended
+
+	observed map[string]certmedic.Observation // by the endpoint's name, the last one
+	seen     map[string]certmedic.CertFacts   // by place, the leaf that was presented last
+	drifting map[string]time.Time             // by place, since when it serves another version than the stored one
+
+	memory store.Memory
+	state  rules.State
+	action *certmedic.Action // the last one that was journaled
+	judged time.Time
+	timer  *time.Timer
+}
+
+// place names an address of an endpoint.
+func place(endpoint, address string) string { return endpoint + "|" + address }
+
+func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry {
+	if m.Bound == nil {
+		m.Bound = map[string]time.Time{}
+	}
+	if m.Known == nil {
+		m.Known = map[certmedic.Fingerprint]time.Time{}
+	}
+	addresses, shared := map[string]bool{}, map[string]bool{}
+	for _, ep := range c.Endpoints {
+		shared[ep.Address] = addresses[ep.Address]
+		addresses[ep.Address] = true
+	}
+	return &entry{
+		cert: c, shared: shared, memory: m, state: state,
+		observed: map[string]certmedic.Observation{}, seen: map[string]certmedic.CertFacts{}, drifting: map[string]time.Time{},
+	}
+}
+
+// name names an endpoint: its address, and its server name where others share the address.
+func (e *entry) name(ep certmedic.Endpoint) string {
+	if e.shared[ep.Address] {
+		return ep.Address + "/" + ep.ServerName
+	}
+	return ep.Address
+}
+
+// endpoints returns the certificate's endpoints by their keys for the scheduler.
+func (e *entry) endpoints() map[string]certmedic.Endpoint {
+	all := make(map[string]certmedic.Endpoint, len(e.cert.Endpoints))
+	for _, ep := range e.cert.Endpoints {
+		all[key(e.cert.Name, e.name(ep))] = ep
+	}
+	return all
+}
+
+// keys names the certificate's endpoints for the scheduler.
+func (e *entry) keys() []string {
+	keys := make([]string, 0, len(e.cert.Endpoints))
+	for _, ep := range e.cert.Endpoints {
+		keys = append(keys, key(e.cert.Name, e.name(ep)))
+	}
+	return keys
+}
+
+// deploying reports whether a deployment is under way, or may be.
+func (e *entry) deploying() bool { return e.stored.Lock.State == certmedic.LockHeld }
+
+// maxKnown bounds how many versions of a certificate are remembered.
+const maxKnown = 100
+
+// hold takes a new reading of the source. It reports whether the version is another one
+// than before, and whether the memory changed.
+func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now time.Time) (renewed, remember bool) {
+	before, had := e.stored.Leaf()
+	leaf, has := stored.Leaf()
+	freed := e.deploying() && stored.Lock.State != certmedic.LockHeld
+	if stored.Lock.State == certmedic.LockHeld {
+		stored.Lock.Since = now
+		if e.deploying() {
+			stored.Lock.Since = e.stored.Lock.Since
+		}
+	}
+	renewed = had && has && before.SHA256 != leaf.SHA256
+	if renewed || freed || !e.read {
+		e.changed = now
+	}
+	e.stored, e.problems, e.read = stored, problems, true
+	for _, v := range stored.Known {
+		if _, ok := e.memory.Known[v]; !ok {
+			e.memory.Known[v] = now
+			remember = true
+		}
+	}
+	e.forgetOldest()
+	for at := range e.seen {
+		remember = e.bind(at, now) || remember
+	}
+	e.compare(now)
+	return renewed, remember
+}
+
+func (e *entry) forgetOldest() {
+	for len(e.memory.Known) > maxKnown {
+		var oldest certmedic.Fingerprint
+		for v, t := range e.memory.Known {
+			if oldest == "" || t.Before(e.memory.Known[oldest]) {
+				oldest = v
+			}
+		}
+		delete(e.memory.Known, oldest)
+	}
+}
+
+// see takes a new observation. It reports whether the memory changed.
+func (e *entry) see(o certmedic.Observation) (remember bool) {
+	name := e.name(o.Endpoint)
+	e.observed[name] = o
+	for _, a := range o.Addresses {
+		leaf, ok := a.Leaf()
+		if !ok {
+			continue
+		}
+		at := place(name, a.Address)
+		e.seen[at] = leaf
+		remember = e.bind(at, o.Time) || remember
+	}
+	e.forgetPlaces()
+	e.compare(o.Time)
+	return remember
+}
+
+// forgetPlaces drops what was seen at addresses that their endpoint no longer has. An
+// endpoint that does not resolve keeps them: its dates stay decidable.
+func (e *entry) forgetPlaces() {
+	present := map[string]bool{}
+	for endpoint, o := range e.observed {
+		for _, a := range o.Addresses {
+			if a.Stage == certmedic.ProbeResolve {
+				return
+			}
+			present[place(endpoint, a.Address)] = true
+		}
+	}
+	if len(e.observed) < len(e.cert.Endpoints) {
+		return
+	}
+	for at := range e.seen {
+		if !present[at] {
+			delete(e.seen, at)
+		}
+	}
+}
+
+// bind remembers that a place served a version of this very certificate.
+func (e *entry) bind(at string, now time.Time) (remember bool) {
+	_, known := e.memory.Known[e.seen[at].SHA256]
+	_, bound := e.memory.Bound[at]
+	if !known || bound {
+		return false
+	}
+	e.memory.Bound[at] = now
+	return true
+}
+
+// bound reports whether actions may be taken for an address: it served a version of this
+// certificate before, or its endpoint is declared ours.
+func (e *entry) bound(ep certmedic.Endpoint, address string) bool {
+	_, ok := e.memory.Bound[place(e.name(ep), address)]
+	return ok || ep.Owned
+}
+
+// compare brings up to date which places drift, and since when. An observation that is
+// older than the stored version says nothing about it.
+func (e *entry) compare(now time.Time) {
+	leaf, ok := e.stored.Leaf()
+	drifting := map[string]time.Time{}
+	for name, o := range e.observed {
+		for _, a := range o.Addresses {
+			at := place(name, a.Address)
+			since, was := e.drifting[at]
+			served, reached := a.Leaf()
+			switch {
+			case !ok:
+			case !reached || e.deploying() || o.Time.Before(e.changed):
+				if was {
+					drifting[at] = since
+				}
+			case served.SHA256 != leaf.SHA256:
+				drifting[at] = now
+				if was {
+					drifting[at] = since
+				}
+			}
+		}
+	}
+	e.drifting = drifting
+}
+
+// leafOfInterest returns the leaf that is served and ends first, else the stored one.
+func (e *entry) leafOfInterest() certmedic.CertFacts {
+	var first certmedic.CertFacts
+	for _, leaf := range e.seen {
+		if first.SHA256 == "" || leaf.NotAfter.Before(first.NotAfter) {
+			first = leaf
+		}
+	}
+	if first.SHA256 == "" {
+		first, _ = e.stored.Leaf()
+	}
+	return first
+}
+
+// stage returns the last stage that the newest stored version reached.
+func (e *entry) stage() certmedic.Stage {
+	leaf, ok := e.stored.Leaf()
+	switch {
+	case e.deploying():
+		return certmedic.StageDeploying
+	case !ok:
+		return certmedic.StageUnknown
+	}
+	places, current := 0, 0
+	for _, served := range e.seen {
+		places++
+		if served.SHA256 == leaf.SHA256 {
+			current++
+		}
+	}
+	switch {
+	case places > 0 && current == places:
+		return certmedic.StageServed
+	case current > 0:
+		return certmedic.StageLoaded
+	case e.installed():
+		return certmedic.StageDeployed
+	}
+	return certmedic.StageStored
+}
+
+// installed reports whether every configured copy holds the stored version, as far as the
+// last action tells: files that it put back are not installed.
+func (e *entry) installed() bool {
+	leaf, _ := e.stored.Leaf()
+	a := e.action
+	if a == nil || a.Version != leaf.SHA256 || len(a.Changes) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(a.Changes, func(c certmedic.Change) bool { return c.PutBack })
+}

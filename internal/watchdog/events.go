@@ -1,0 +1,150 @@
+package watchdog
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/probe/inspect"
+)
+
+// Observed takes the observation of a certificate's endpoint and judges it.
+func (w *Watchdog) Observed(key string, o certmedic.Observation) {
+	w.o.Count.Probed(o)
+	name, _, _ := strings.Cut(key, "\x00")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, ok := w.entries[name]
+	if !ok {
+		return
+	}
+	before := e.stage()
+	if e.see(o) {
+		w.rememberLocked(e)
+	}
+	if before != certmedic.StageServed && before != certmedic.StageUnknown && e.stage() == certmedic.StageServed {
+		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+	}
+	w.judgeLocked(e, time.Now())
+}
+
+// Changed reads a certificate's source again after it changed on disk, judges it and has
+// its endpoints probed at once. It returns when that is done.
+func (w *Watchdog) Changed(ctx context.Context, certificate string) {
+	w.mu.Lock()
+	e, ok := w.entries[certificate]
+	w.mu.Unlock()
+	if !ok || e.cert.Source.Kind == certmedic.SourceNone {
+		return
+	}
+	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holdLocked(e, content)
+	if w.ctx == nil {
+		return
+	}
+	w.o.Nudge(certificate)
+	w.o.ProbeNow(e.keys()...)
+	w.judgeLocked(e, time.Now())
+}
+
+// holdLocked takes a reading of a certificate's source.
+func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
+	now := time.Now()
+	renewed, remember := e.hold(content.Stored, w.problems(e.cert, content, now), now)
+	if remember {
+		w.rememberLocked(e)
+	}
+	if renewed {
+		leaf, _ := e.stored.Leaf()
+		w.o.Log.Info("a new version is stored", "certificate", e.cert.Name, "version", leaf.SHA256.Short())
+		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: e.cert, Leaf: leaf, Names: e.stored.Names})
+	}
+	if e.deploying() {
+		w.pollLocked(e)
+	}
+}
+
+// problems inspects the stored version: its critical findings, which no installation may
+// have.
+func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now time.Time) []certmedic.Finding {
+	if len(content.Certs) == 0 {
+		return nil
+	}
+	name := ""
+	if len(content.Stored.Names) > 0 {
+		name = strings.Replace(content.Stored.Names[0], "*", "wildcard", 1)
+	}
+	judged := inspect.Chain(content.Certs, inspect.Options{Now: now, ServerName: name, Roots: w.o.Roots, Warn: w.o.Warn, Crit: w.o.Crit})
+	problems := slices.DeleteFunc(judged.Findings, func(f certmedic.Finding) bool { return !critical(f) || f.Code == certmedic.Expiring })
+	for _, f := range content.Stored.Findings {
+		if critical(f) {
+			problems = append(problems, f)
+		}
+	}
+	if c.Watched {
+		return nil
+	}
+	return problems
+}
+
+// lockPoll is how often the locks of a tree are asked for while they are held, because a
+// holder that is killed releases them without a trace on disk.
+const lockPoll = 200 * time.Millisecond
+
+// pollLocked asks for the locks of the certificate's tree until they are free.
+func (w *Watchdog) pollLocked(e *entry) {
+	tree := e.cert.Source.ConfigDir
+	if w.polling[tree] != nil || w.ctx == nil || w.ctx.Err() != nil {
+		return
+	}
+	w.polling[tree] = time.AfterFunc(lockPoll, func() { w.poll(tree, e.cert) })
+}
+
+func (w *Watchdog) poll(tree string, c certmedic.Certificate) {
+	lock := w.o.Reader.Read(c.Source, time.Now()).Stored.Lock
+	w.mu.Lock()
+	if w.ctx.Err() != nil {
+		w.mu.Unlock()
+		return
+	}
+	if lock.State == certmedic.LockHeld {
+		w.polling[tree].Reset(lockPoll)
+		w.mu.Unlock()
+		return
+	}
+	delete(w.polling, tree)
+	var held []string
+	for _, name := range w.order {
+		if e := w.entries[name]; e.cert.Source.ConfigDir == tree && e.deploying() {
+			held = append(held, name)
+		}
+	}
+	ctx := w.ctx
+	w.mu.Unlock()
+	for _, name := range held {
+		w.Changed(ctx, name)
+	}
+}
+
+// Acted takes the news of an action and judges its certificate.
+func (w *Watchdog) Acted(a certmedic.Action) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, ok := w.entries[a.Certificate]
+	if !ok {
+		return
+	}
+	e.action = &a
+	w.judgeLocked(e, time.Now())
+}
+
+func (w *Watchdog) rememberLocked(e *entry) {
+	if err := w.o.State.SaveMemory(e.cert.Name, e.memory); err != nil {
+		w.o.Log.Error("keeping what addresses served", "certificate", e.cert.Name, "err", err)
+	}
+}

@@ -1,0 +1,281 @@
+package watchdog
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// facts builds what the rules may ask about the certificate. What cannot be said now is
+// undecided, with the reason.
+func (e *entry) facts(now time.Time) rules.Facts {
+	f := rules.Facts{Certificate: rules.CertificateFacts{
+		Name: e.cert.Name, Labels: e.cert.Labels, Stage: e.stage(),
+		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
+	}}
+	for _, ep := range e.cert.Endpoints {
+		f.Endpoints = append(f.Endpoints, e.endpointFacts(ep, now))
+		f.Certificate.Members = append(f.Certificate.Members, e.name(ep))
+	}
+	e.storedFacts(&f.Certificate, now)
+	e.servedFacts(&f.Certificate, now)
+	e.driftFacts(&f.Certificate, now)
+	e.findingFacts(&f.Certificate)
+	e.actionFacts(&f.Certificate)
+	return f
+}
+
+func undecide(u rules.Undecided, why string, names ...string) {
+	for _, n := range names {
+		u[n] = why
+	}
+}
+
+func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
+	leaf, ok := e.stored.Leaf()
+	if !ok {
+		undecide(c.Undecided, "no stored version is known", "certificate.stored_expires_in", "certificate.stored_ok")
+		return
+	}
+	c.Names, c.Issuer, c.KeyType = e.stored.Names, leaf.Issuer, leaf.KeyType
+	c.StoredExpiresIn = leaf.NotAfter.Sub(now)
+	c.StoredOK = len(e.problems) == 0
+}
+
+// servedFacts decides about dates from what was presented last, so that they stay decidable
+// when an endpoint becomes unreachable.
+func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
+	first := e.leafOfInterest()
+	if first.SHA256 == "" {
+		undecide(c.Undecided, "no certificate was seen yet", "certificate.served_expires_in", "certificate.remaining_ratio",
+			"certificate.lifetime", "certificate.expired", "certificate.served_ok")
+		return
+	}
+	c.Lifetime, c.RemainingRatio, c.ServedExpiresIn = first.Lifetime(), math.Inf(1), first.NotAfter.Sub(now)
+	c.ServedOK = true
+	var ending, expired rules.Support
+	for at, leaf := range e.shown() {
+		c.RemainingRatio = min(c.RemainingRatio, leaf.RemainingRatio(now))
+		c.ServedExpiresIn = min(c.ServedExpiresIn, leaf.NotAfter.Sub(now))
+		line := certmedic.Evidence{Source: at, Line: fmt.Sprintf("%s until %s", leaf.SHA256.Short(), leaf.NotAfter.UTC().Format(time.RFC3339))}
+		ending.Members, ending.Evidence = append(ending.Members, at), append(ending.Evidence, line)
+		if now.After(leaf.NotAfter) {
+			c.Expired = true
+			expired.Members, expired.Evidence = append(expired.Members, at), append(expired.Evidence, line)
+		}
+	}
+	for _, o := range e.observed {
+		c.ServedOK = c.ServedOK && !anyCritical(o)
+	}
+	c.Support["certificate.remaining_ratio"], c.Support["certificate.served_expires_in"] = ending, ending
+	c.Support["certificate.expired"] = expired
+}
+
+// shown returns the leaves that clients see, by place; without endpoints the stored one.
+func (e *entry) shown() map[string]certmedic.CertFacts {
+	if len(e.seen) > 0 {
+		shown := make(map[string]certmedic.CertFacts, len(e.seen))
+		for at, leaf := range e.seen {
+			shown[spoken(at)] = leaf
+		}
+		return shown
+	}
+	leaf, _ := e.stored.Leaf()
+	return map[string]certmedic.CertFacts{e.stored.Path: leaf}
+}
+
+// spoken renders a place for people: the endpoint, and the address where it says more.
+func spoken(at string) string {
+	endpoint, address, _ := strings.Cut(at, "|")
+	if endpoint == address {
+		return endpoint
+	}
+	return endpoint + " at " + address
+}
+
+func anyCritical(o certmedic.Observation) bool {
+	for _, a := range o.Addresses {
+		if slices.ContainsFunc(a.Findings, critical) {
+			return true
+		}
+	}
+	return false
+}
+
+func critical(f certmedic.Finding) bool { return f.Severity == certmedic.SeverityCritical }
+
+func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
+	leaf, ok := e.stored.Leaf()
+	switch {
+	case !ok || len(e.cert.Endpoints) == 0:
+		undecide(c.Undecided, "nothing stored is known, or no endpoint", "certificate.drift", "certificate.drift_age")
+		return
+	case e.deploying():
+		undecide(c.Undecided, "certbot is at work", "certificate.drift", "certificate.drift_age")
+		return
+	}
+	var support rules.Support
+	for at, since := range e.drifting {
+		c.Drift = true
+		c.DriftAge = max(c.DriftAge, now.Sub(since))
+		support.Members = append(support.Members, spoken(at))
+		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.seen[at], leaf)})
+	}
+	slices.SortFunc(support.Evidence, func(a, b certmedic.Evidence) int { return strings.Compare(a.Source, b.Source) })
+	c.Support["certificate.drift"] = support
+	if why := e.unseen(); !c.Drift && why != "" {
+		undecide(c.Undecided, why, "certificate.drift", "certificate.drift_age")
+	}
+}
+
+func driftLine(served, stored certmedic.CertFacts) string {
+	line := fmt.Sprintf("serves %s until %s, the source holds %s until %s", served.SHA256.Short(), day(served.NotAfter), stored.SHA256.Short(), day(stored.NotAfter))
+	if served.NotBefore.After(stored.NotBefore) {
+		line += "; what is served is newer than what is stored"
+	}
+	return line
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// unseen says why it cannot be claimed that every address serves the stored version.
+func (e *entry) unseen() string {
+	for _, ep := range e.cert.Endpoints {
+		name := e.name(ep)
+		o, ok := e.observed[name]
+		switch {
+		case !ok:
+			return name + " was not probed yet"
+		case o.Time.Before(e.changed):
+			return name + " was not probed since the version changed"
+		}
+		for _, a := range o.Addresses {
+			if !a.Reached() {
+				return spoken(place(name, a.Address)) + " presents no certificate"
+			}
+		}
+	}
+	return ""
+}
+
+func (e *entry) findingFacts(c *rules.CertificateFacts) {
+	var support rules.Support
+	add := func(at string, findings []certmedic.Finding) {
+		for _, f := range findings {
+			if f.Severity == certmedic.SeverityInfo {
+				continue
+			}
+			c.Findings = append(c.Findings, string(f.Code))
+			support.Members = append(support.Members, at)
+			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
+		}
+	}
+	add(e.stored.Path, e.stored.Findings)
+	add(e.stored.Path, e.problems)
+	for _, ep := range e.cert.Endpoints {
+		name := e.name(ep)
+		o := e.observed[name]
+		add(name, o.Findings)
+		for _, a := range o.Addresses {
+			add(spoken(place(name, a.Address)), a.Findings)
+		}
+	}
+	slices.Sort(c.Findings)
+	c.Findings = slices.Compact(c.Findings)
+	c.Support["certificate.findings"] = support
+	switch {
+	case e.deploying():
+		undecide(c.Undecided, "certbot is at work", "certificate.findings")
+	case !e.read && len(e.observed) == 0:
+		undecide(c.Undecided, "nothing was read or probed yet", "certificate.findings")
+	}
+}
+
+// actionFacts says how the last action for the stored version went.
+func (e *entry) actionFacts(c *rules.CertificateFacts) {
+	leaf, _ := e.stored.Leaf()
+	a := e.action
+	if a == nil || a.Version != leaf.SHA256 {
+		return
+	}
+	c.Remediation = string(a.Outcome.Kind)
+	if a.Outcome.Reason == reasonExhausted {
+		c.Remediation = "gave_up"
+	}
+	support := rules.Support{Evidence: a.Outcome.Evidence}
+	if a.Outcome.Detail != "" && len(a.Outcome.Evidence) == 0 {
+		support.Evidence = []certmedic.Evidence{{Source: string(a.Kind), Line: a.Outcome.Detail}}
+	}
+	if c.Stage == certmedic.StageServed && a.Outcome.Kind != certmedic.OutcomeHealed {
+		c.Remediation = "" // somebody else healed it
+		return
+	}
+	for _, r := range a.Runs {
+		if r.Result != certmedic.RunRunning && !r.Succeeded() {
+			c.HookExitCode = exitCode(r)
+			break
+		}
+	}
+	c.Support["certificate.remediation"], c.Support["certificate.hook_exit_code"] = support, support
+}
+
+// reasonExhausted is the guard's code for having given up.
+const reasonExhausted = "attempts_exhausted"
+
+// exitCode returns a command's exit code, and -1 for one that did not exit by itself.
+func exitCode(r certmedic.Run) int64 {
+	if r.Result == certmedic.RunExited {
+		return int64(r.ExitCode)
+	}
+	return -1
+}
+
+func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.EndpointFacts {
+	name := e.name(ep)
+	f := rules.EndpointFacts{
+		Address: name, Protocol: ep.Protocol, Labels: ep.Labels,
+		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
+	}
+	o, ok := e.observed[name]
+	if !ok {
+		undecide(f.Undecided, name+" was not probed yet", "endpoint.reachable", "endpoint.split")
+		return f
+	}
+	f.Split = certmedic.HasFinding(o.Findings, certmedic.SplitServing)
+	var support rules.Support
+	for _, a := range o.Addresses {
+		f.Reachable = f.Reachable || a.Reached()
+		f.Addresses = append(f.Addresses, e.addressFacts(ep, a, now))
+		if a.Error != nil {
+			at := spoken(place(name, a.Address))
+			support.Members = append(support.Members, at)
+			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(a.Error.Reason) + ": " + a.Error.Detail})
+		}
+	}
+	f.Support["endpoint.reachable"] = support
+	return f
+}
+
+func (e *entry) addressFacts(ep certmedic.Endpoint, a certmedic.AddressObservation, now time.Time) rules.AddressFacts {
+	f := rules.AddressFacts{IP: a.Address, Reachable: a.Reached(), Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
+	for _, finding := range a.Findings {
+		f.Findings = append(f.Findings, string(finding.Code))
+	}
+	if a.TLS != nil {
+		f.TLSVersion = a.TLS.Version
+	} else {
+		undecide(f.Undecided, a.Address+" could not be reached", "address.tls_version")
+	}
+	leaf, ok := e.seen[place(e.name(ep), a.Address)]
+	if !ok {
+		undecide(f.Undecided, a.Address+" never presented a certificate", "address.served_sha256", "address.expires_in", "address.remaining_ratio")
+		return f
+	}
+	f.ServedSHA256, f.ExpiresIn, f.RemainingRatio = string(leaf.SHA256), leaf.NotAfter.Sub(now), leaf.RemainingRatio(now)
+	return f
+}

@@ -1,0 +1,160 @@
+package watchdog
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+)
+
+// View is the present picture of one certificate, as plain data for the metrics, the web
+// page and the commands.
+type View struct {
+	Name      string                `json:"certificate"`
+	Labels    map[string]string     `json:"labels,omitempty"`
+	Watched   bool                  `json:"watched"`
+	Status    certmedic.Status      `json:"status"`
+	Stage     certmedic.Stage       `json:"stage"`
+	Mode      certmedic.Mode        `json:"mode"`
+	Stored    *StoredView           `json:"stored,omitempty"`
+	Endpoints []EndpointView        `json:"endpoints"`
+	Findings  []certmedic.Finding   `json:"findings"` // of the source
+	Drift     *time.Time            `json:"drift_since,omitempty"`
+	Incidents []certmedic.Incident  `json:"incidents"` // pending and firing
+	Action    *certmedic.Action     `json:"last_action,omitempty"`
+	Lock      certmedic.Lock        `json:"-"`
+	Leaf      certmedic.CertFacts   `json:"-"` // what is served and ends first, else what is stored
+	Hook      int64                 `json:"-"` // exit code of the last hook that certmedic ran
+	Source    certmedic.SourceKind  `json:"source"`
+	Judged    time.Time             `json:"judged_at,omitzero"`
+	Certs     certmedic.Certificate `json:"-"`
+}
+
+// StoredView is what a source holds.
+type StoredView struct {
+	Path    string                `json:"path"`
+	Version string                `json:"version"`
+	Since   time.Time             `json:"since"`
+	Chain   []certmedic.CertFacts `json:"chain"`
+}
+
+// EndpointView is the last observation of an endpoint.
+type EndpointView struct {
+	Address   string              `json:"address"`
+	Protocol  string              `json:"protocol"`
+	Time      time.Time           `json:"time,omitzero"` // of the last probe
+	Duration  time.Duration       `json:"duration_ns"`
+	Addresses []AddressView       `json:"addresses"`
+	Findings  []certmedic.Finding `json:"findings"`
+}
+
+// AddressView is the last observation of an address.
+type AddressView struct {
+	certmedic.AddressObservation
+	Bound         bool                 `json:"bound"` // actions may be taken for it
+	MatchesStored *bool                `json:"matches_stored,omitempty"`
+	DriftSince    *time.Time           `json:"drift_since,omitempty"`
+	LastSeen      *certmedic.CertFacts `json:"last_seen,omitempty"` // the leaf presented last, where none is now
+}
+
+// Views returns the present picture of every certificate, worst first and then by name.
+func (w *Watchdog) Views() []View {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	views := make([]View, 0, len(w.order))
+	for _, name := range w.order {
+		views = append(views, w.entries[name].view())
+	}
+	slices.SortStableFunc(views, func(a, b View) int {
+		if byStatus := severity(b.Status) - severity(a.Status); byStatus != 0 {
+			return byStatus
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return views
+}
+
+func severity(s certmedic.Status) int {
+	return slices.Index([]certmedic.Status{certmedic.StatusOK, certmedic.StatusWarning, certmedic.StatusUnknown, certmedic.StatusCritical}, s)
+}
+
+func (e *entry) view() View {
+	v := View{
+		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
+		Endpoints: []EndpointView{}, Incidents: []certmedic.Incident{}, Action: e.action, Lock: e.stored.Lock,
+		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: e.cert,
+	}
+	if len(e.stored.Chain) > 0 {
+		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}
+	}
+	v.Findings = slices.Concat([]certmedic.Finding{}, e.stored.Findings, e.problems)
+	for _, ep := range e.cert.Endpoints {
+		v.Endpoints = append(v.Endpoints, e.endpointView(ep))
+	}
+	for _, since := range e.drifting {
+		if v.Drift == nil || since.Before(*v.Drift) {
+			v.Drift = &since
+		}
+	}
+	for _, in := range e.state.Instances {
+		v.Incidents = append(v.Incidents, in.Incident)
+	}
+	f := e.facts(e.judged)
+	v.Hook = f.Certificate.HookExitCode
+	v.Status = e.status(v)
+	return v
+}
+
+// status is the worst of the firing incidents and of what was found.
+func (e *entry) status(v View) certmedic.Status {
+	status := certmedic.StatusOf(v.Findings...)
+	for _, ep := range v.Endpoints {
+		status = status.Worse(certmedic.StatusOf(ep.Findings...))
+		for _, a := range ep.Addresses {
+			status = status.Worse(certmedic.StatusOf(a.Findings...))
+		}
+		if ep.Time.IsZero() {
+			status = status.Worse(certmedic.StatusUnknown)
+		}
+	}
+	for _, in := range v.Incidents {
+		if in.State == certmedic.StateFiring {
+			status = status.Worse(certmedic.StatusOf(certmedic.Finding{Severity: in.Severity}))
+		}
+	}
+	if v.Drift != nil && v.Stage != certmedic.StageDeploying {
+		status = status.Worse(certmedic.StatusWarning)
+	}
+	if !e.read && e.cert.Source.Kind != certmedic.SourceNone {
+		status = status.Worse(certmedic.StatusUnknown)
+	}
+	return status
+}
+
+func (e *entry) endpointView(ep certmedic.Endpoint) EndpointView {
+	name := e.name(ep)
+	v := EndpointView{Address: name, Protocol: ep.Protocol, Addresses: []AddressView{}, Findings: []certmedic.Finding{}}
+	o, ok := e.observed[name]
+	if !ok {
+		return v
+	}
+	v.Time, v.Duration, v.Findings = o.Time, o.Duration, o.Findings
+	stored, hasStored := e.stored.Leaf()
+	for _, a := range o.Addresses {
+		av := AddressView{AddressObservation: a, Bound: e.bound(ep, a.Address)}
+		served, reached := a.Leaf()
+		if reached && hasStored {
+			same := served.SHA256 == stored.SHA256
+			av.MatchesStored = &same
+		}
+		if since, ok := e.drifting[place(name, a.Address)]; ok {
+			av.DriftSince = &since
+		}
+		if last, ok := e.seen[place(name, a.Address)]; ok && !reached {
+			av.LastSeen = &last
+		}
+		v.Addresses = append(v.Addresses, av)
+	}
+	return v
+}

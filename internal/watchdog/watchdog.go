@@ -1,0 +1,260 @@
+// Package watchdog is the loop that joins the verbs: it takes what probes and the disk
+// report, keeps the present picture of every certificate, has the rules judge it at once,
+// and hands what they say to those who tell and those who mend.
+//
+// The app builds one watchdog per configuration and runs it; the metrics, the web page and
+// the commands read its [View]s. It promises that every event is judged when it arrives,
+// that what the rules remember is on disk before anybody is told of it, and that nothing is
+// concluded from an observation that is older than the change it is compared with.
+package watchdog
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/probe/inspect"
+	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// State is what the watchdog keeps over a restart.
+type State interface {
+	SaveRules(certificate string, state rules.State) error
+	SaveMemory(certificate string, m store.Memory) error
+	SaveIncident(in certmedic.Incident) error
+}
+
+// Options are what a [Watchdog] needs. Every field is required but Heard.
+type Options struct {
+	Certificates []certmedic.Certificate
+	Engine       *rules.Engine
+	State        State
+	Rules        map[string]rules.State  // as kept
+	Memory       map[string]store.Memory // as kept
+	Actions      []certmedic.Action      // as journaled, newest first
+
+	Reader     disk.Reader
+	Probe      func(ctx context.Context, e certmedic.Endpoint) certmedic.Observation
+	ProbeNow   func(keys ...string) // asks the scheduler for a probe at once
+	Roots      []inspect.Roots
+	Warn, Crit inspect.Threshold
+
+	Want  func(certificate string, wants []remediate.Want)
+	Nudge func(certificate string)
+	Tell  func(News)
+	Count Counters
+	Log   *slog.Logger
+}
+
+// Counters are told what happened, for the metrics.
+type Counters interface {
+	Probed(o certmedic.Observation)
+	RuleFailed(rule string)
+	Detected(after time.Duration) // a drift was found, this long after the version was stored
+	Healed(after time.Duration)   // an incident of drift ended, this long after it fired
+}
+
+// NewsKind says what happened.
+type NewsKind string
+
+// The kinds of news.
+const (
+	NewsIncident NewsKind = "incident" // a transition of an incident
+	NewsRenewed  NewsKind = "renewed"  // a source holds a new version
+	NewsDeployed NewsKind = "deployed" // the newest version is served everywhere
+)
+
+// News is something that people may be told.
+type News struct {
+	Kind        NewsKind
+	Time        time.Time
+	Certificate certmedic.Certificate
+	Transition  certmedic.Transition // of NewsIncident
+	Leaf        certmedic.CertFacts  // what the news is about: the leaf that is served, else the stored one
+	Names       []string
+}
+
+// Watchdog joins the verbs. Its methods may be called from any goroutine.
+type Watchdog struct {
+	o Options
+
+	mu      sync.Mutex
+	ctx     context.Context // of Run; before it nothing is judged
+	entries map[string]*entry
+	order   []string
+	polling map[string]*time.Timer // by certbot tree whose locks are held
+}
+
+// key names an endpoint of a certificate for the scheduler.
+func key(certificate, endpoint string) string { return certificate + "\x00" + endpoint }
+
+// Endpoints returns every endpoint by the key under which [Watchdog.Observed] takes its
+// observations.
+func (w *Watchdog) Endpoints() map[string]certmedic.Endpoint {
+	all := map[string]certmedic.Endpoint{}
+	for _, e := range w.entries {
+		maps.Copy(all, e.endpoints())
+	}
+	return all
+}
+
+// New returns a watchdog that knows what was kept and has seen nothing yet.
+func New(o Options) *Watchdog {
+	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}}
+	for _, c := range o.Certificates {
+		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
+		for _, a := range o.Actions {
+			if a.Certificate == c.Name {
+				e.action = &a
+				break
+			}
+		}
+		w.entries[c.Name] = e
+		w.order = append(w.order, c.Name)
+	}
+	return w
+}
+
+// judgeEvery is how often a certificate is judged when nothing happens: time itself
+// changes facts.
+const judgeEvery = 15 * time.Second
+
+// Run judges until ctx ends.
+func (w *Watchdog) Run(ctx context.Context) error {
+	w.mu.Lock()
+	w.ctx = ctx
+	w.mu.Unlock()
+	defer w.stop()
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			w.judgeIdle(time.Now())
+		}
+	}
+}
+
+// stop ends every timer.
+func (w *Watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.entries {
+		if e.timer != nil {
+			e.timer.Stop()
+		}
+	}
+	for _, t := range w.polling {
+		t.Stop()
+	}
+}
+
+// judgeIdle judges the certificates that nothing happened to for a while.
+func (w *Watchdog) judgeIdle(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range w.order {
+		if e := w.entries[name]; now.Sub(e.judged) >= judgeEvery {
+			w.judgeLocked(e, now)
+		}
+	}
+}
+
+// judgeLocked has the rules judge one certificate, keeps what they remember, and hands on
+// what they say.
+func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
+	if w.ctx == nil || w.ctx.Err() != nil {
+		return
+	}
+	e.judged = now
+	facts := e.facts(now)
+	result := w.o.Engine.Evaluate(now, facts, e.state)
+	for _, re := range result.Errors {
+		w.o.Count.RuleFailed(re.Rule)
+		w.o.Log.Warn("rule", "rule", re.Rule, "certificate", e.cert.Name, "err", re.Err)
+	}
+	e.state = result.State
+	if len(result.Transitions) > 0 {
+		if err := w.o.State.SaveRules(e.cert.Name, e.state); err != nil {
+			w.o.Log.Error("keeping incidents", "certificate", e.cert.Name, "err", err)
+		}
+	}
+	for _, t := range result.Transitions {
+		w.announceLocked(e, t)
+	}
+	w.o.Want(e.cert.Name, wants(e.state))
+	w.wakeLocked(e, now, result.Next)
+}
+
+// wakeLocked arranges for the certificate to be looked at again when a timer of the rules
+// runs out. With endpoints it asks for a fresh probe then, whose result is judged; nothing
+// is concluded from an old one.
+func (w *Watchdog) wakeLocked(e *entry, now, next time.Time) {
+	if e.timer != nil {
+		e.timer.Stop()
+		e.timer = nil
+	}
+	if next.IsZero() {
+		return
+	}
+	e.timer = time.AfterFunc(max(0, next.Sub(now)), func() { w.due(e.cert.Name) })
+}
+
+func (w *Watchdog) due(certificate string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, ok := w.entries[certificate]
+	if !ok || w.ctx == nil || w.ctx.Err() != nil {
+		return
+	}
+	if len(e.cert.Endpoints) == 0 {
+		w.judgeLocked(e, time.Now())
+		return
+	}
+	w.o.ProbeNow(e.keys()...)
+}
+
+// announceLocked hands on one transition.
+func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
+	in := t.Incident
+	w.o.Log.Info("incident", "kind", t.Kind, "rule", in.Rule, "subject", in.Subject.String(), "severity", in.Severity, "step", t.Step.Do, "reason", in.Reason)
+	drift := in.Rule == "renewed-not-served"
+	switch t.Kind {
+	case certmedic.TransitionFiring:
+		if drift {
+			w.o.Count.Detected(t.Time.Sub(e.changed))
+		}
+	case certmedic.TransitionResolved:
+		if drift {
+			w.o.Count.Healed(t.Time.Sub(in.FiringAt))
+		}
+		if err := w.o.State.SaveIncident(in); err != nil {
+			w.o.Log.Error("keeping an incident", "incident", in.ID, "err", err)
+		}
+	}
+	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+}
+
+// wants lists the actions of the rungs that the firing incidents have climbed.
+func wants(state rules.State) []remediate.Want {
+	var all []remediate.Want
+	for _, in := range state.Instances {
+		if in.State != certmedic.StateFiring || !in.ClearedAt.IsZero() {
+			continue
+		}
+		for _, step := range in.Climbed {
+			if step != certmedic.StepNotify {
+				all = append(all, remediate.Want{Kind: certmedic.ActionKind(step), Rule: in.Rule, Why: in.Reason})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,47 @@
+package disk
+
+import (
+	"os"
+	"time"
+
+	"github.com/certmedic/certmedic"
+)
+
+// readFiles reads plain files: a leaf, alone or with its chain, and where they are
+// named its chain and its key.
+func (b *builder) readFiles(src certmedic.Source) {
+	b.stored.Path = src.Cert
+	b.stored.Since = since(src.Cert)
+	b.stored.Files = certmedic.StoredFiles{Privkey: src.Key, Chain: src.Chain}
+	b.certs = b.readCerts(src.Cert)
+	if src.Chain == "" {
+		b.stored.Files.Fullchain = src.Cert
+	} else {
+		b.stored.Files.Cert = src.Cert
+		b.addChain(src.Chain)
+	}
+	if src.Key != "" {
+		b.checkKey(src.Key)
+	}
+}
+
+// addChain appends a chain file's certificates to a leaf. Without a leaf they would
+// be taken for one.
+func (b *builder) addChain(path string) {
+	chain := b.readCerts(path)
+	if len(b.certs) > 0 {
+		b.certs = append(b.certs, chain...)
+	}
+}
+
+// since returns the newer of the times of a file and of the link that leads to it;
+// the zero time where there is neither.
+func since(path string) time.Time {
+	var newest time.Time
+	for _, stat := range []func(string) (os.FileInfo, error){os.Lstat, os.Stat} {
+		if info, err := stat(path); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return newest
+}

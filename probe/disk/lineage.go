@@ -1,0 +1,321 @@
+package disk
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/certmedic/certmedic"
+)
+
+// kinds are the four files of a version, in certbot's order.
+var kinds = [...]string{"cert", "privkey", "chain", "fullchain"}
+
+// Lineages lists a certbot tree's lineages, sorted: the names of renewal/*.conf. A
+// folder live/NAME without its renewal/NAME.conf is a finding, because certbot does
+// not renew it, and so is a renewal/ that
+// cannot be read.
+func Lineages(configDir string) ([]string, []certmedic.Finding) {
+	var names []string
+	var findings []certmedic.Finding
+	find := func(code certmedic.FindingCode, detail string) {
+		findings = append(findings, certmedic.NewFinding(code, detail))
+	}
+	entries, err := os.ReadDir(filepath.Join(configDir, "renewal"))
+	if err != nil {
+		find(codeOf(err), err.Error())
+	}
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), ".conf")
+		if ok && name != "" && !entry.IsDir() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range orphans(configDir, names) {
+		find(certmedic.LineageBroken, fmt.Sprintf("live/%s has no renewal/%s.conf: certbot does not renew it", name, name))
+	}
+	return names, findings
+}
+
+// orphans lists the folders in live/ that are of none of the lineages.
+func orphans(configDir string, lineages []string) []string {
+	var out []string
+	entries, _ := os.ReadDir(filepath.Join(configDir, "live"))
+	for _, entry := range entries {
+		if entry.IsDir() && !slices.Contains(lineages, entry.Name()) {
+			out = append(out, entry.Name())
+		}
+	}
+	return out
+}
+
+func codeOf(err error) certmedic.FindingCode {
+	if errors.Is(err, fs.ErrNotExist) {
+		return certmedic.FileMissing
+	}
+	return certmedic.FileUnreadable
+}
+
+// lineage is where a lineage's parts are, and what its links point to.
+type lineage struct {
+	conf       *RenewalConf // nil where it could not be read
+	configDir  string
+	name       string
+	archiveDir string
+	links      map[string]link // by kind
+}
+
+// link is one of the four names in live/NAME.
+type link struct {
+	path   string
+	usable bool   // it leads to a file
+	target string // the file it names, empty for a regular file
+	number int    // of the version it points to, 0 where it does not tell
+}
+
+func (b *builder) readLineage(src certmedic.Source) {
+	if src.Lineage == "" || !filepath.IsLocal(src.Lineage) || strings.ContainsRune(src.Lineage, filepath.Separator) {
+		b.find(certmedic.LineageBroken, "%q is not the name of a lineage", src.Lineage)
+		return
+	}
+	l := b.openLineage(src)
+	b.stored.Lock = AskLock(src.ConfigDir, l.conf)
+	b.stored.Files = certmedic.StoredFiles{
+		Cert: l.links["cert"].path, Privkey: l.links["privkey"].path,
+		Chain: l.links["chain"].path, Fullchain: l.links["fullchain"].path,
+	}
+	b.followLinks(l)
+	b.readVersion(l)
+	b.compareNumbers(l)
+	b.readArchive(l)
+	b.findLeftovers(l)
+}
+
+// openLineage reads the renewal configuration. What it does not say is where certbot
+// puts it by default.
+func (b *builder) openLineage(src certmedic.Source) *lineage {
+	l := &lineage{configDir: src.ConfigDir, name: src.Lineage, links: map[string]link{}}
+	conf, err := ReadRenewalConf(confPath(src))
+	switch {
+	case err == nil:
+	case conf != nil:
+		for _, line := range errorLines(err) {
+			b.find(certmedic.LineageBroken, "%s", line)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		b.find(certmedic.LineageBroken, "renewal/%s.conf is missing: certbot does not renew this lineage", src.Lineage)
+	default:
+		b.find(certmedic.FileUnreadable, "renewal/%s.conf: %v", src.Lineage, reason(err))
+	}
+	if conf != nil {
+		for _, problem := range conf.problems() {
+			b.find(certmedic.LineageBroken, "%s", problem)
+		}
+	}
+	l.conf = conf
+	paths := livePaths(src, conf)
+	for i, kind := range kinds {
+		l.links[kind] = link{path: paths[i]}
+	}
+	l.archiveDir = archiveDir(src, conf)
+	return l
+}
+
+// livePaths returns the four names of a lineage, in the order of kinds.
+func livePaths(src certmedic.Source, conf *RenewalConf) [4]string {
+	var paths [4]string
+	if conf != nil {
+		paths = [4]string{conf.Cert, conf.Privkey, conf.Chain, conf.Fullchain}
+	}
+	folder := filepath.Join(src.ConfigDir, "live", src.Lineage)
+	for _, path := range paths {
+		if path != "" {
+			folder = filepath.Dir(path)
+			break
+		}
+	}
+	for i, path := range paths {
+		if path == "" {
+			paths[i] = filepath.Join(folder, kinds[i]+".pem")
+		}
+	}
+	return paths
+}
+
+func archiveDir(src certmedic.Source, conf *RenewalConf) string {
+	if conf != nil && conf.ArchiveDir != "" {
+		return filepath.Clean(conf.ArchiveDir)
+	}
+	return filepath.Join(src.ConfigDir, "archive", src.Lineage)
+}
+
+// followLinks looks at the four names in live/NAME without reading what they lead to.
+func (b *builder) followLinks(l *lineage) {
+	for _, kind := range kinds {
+		ln := l.links[kind]
+		info, err := os.Lstat(ln.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			b.torn = true
+			b.find(certmedic.LineageBroken, "%s is missing: certbot skips this lineage", ln.path)
+			continue
+		case err != nil:
+			b.readFailed(ln.path, err)
+			continue
+		case info.Mode()&fs.ModeSymlink == 0:
+			b.find(certmedic.LineageBroken, "%s is not a link into the archive: certbot skips this lineage", ln.path)
+			ln.usable = true
+		default:
+			ln.target, ln.number = b.followLink(l, kind, ln.path)
+			ln.usable = ln.target != ""
+		}
+		l.links[kind] = ln
+	}
+}
+
+// followLink returns the file that a link names, empty where it cannot be reached,
+// and its version's number.
+func (b *builder) followLink(l *lineage, kind, path string) (target string, number int) {
+	target, err := os.Readlink(path)
+	if err != nil {
+		b.readFailed(path, err)
+		return "", 0
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	_, err = os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		b.torn = true
+		b.find(certmedic.LineageBroken, "%s is a dangling link to %s: certbot skips this lineage", path, target)
+		return "", 0
+	case err != nil:
+		b.readFailed(path, err)
+		return "", 0
+	}
+	targetKind, number := archiveName(filepath.Base(target))
+	if targetKind != kind || !sameFolder(filepath.Dir(target), l.archiveDir) {
+		b.find(certmedic.LineageBroken, "%s points to %s, not to a %s of %s", path, target, kind, l.archiveDir)
+		return target, 0
+	}
+	return target, number
+}
+
+// sameFolder compares two folders by name and, failing that, by identity.
+func sameFolder(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
+}
+
+// readVersion reads the version that live/ points to. Services load fullchain.pem, so
+// the leaf is taken from there, and from cert.pem where there is none.
+func (b *builder) readVersion(l *lineage) {
+	read := func(kind string) (link, []*x509.Certificate) {
+		if !l.links[kind].usable {
+			return l.links[kind], nil
+		}
+		return l.links[kind], b.readCerts(l.links[kind].path)
+	}
+	full, fullCerts := read("fullchain")
+	leaf, leafCerts := read("cert")
+	chain, chainCerts := read("chain")
+	from := full
+	b.certs = fullCerts
+	switch {
+	case len(fullCerts) == 0 && len(leafCerts) == 0:
+		from = leaf
+		b.noLeaf(leaf)
+	case len(fullCerts) == 0:
+		from = leaf
+		b.certs = append(leafCerts[:1:1], chainCerts...)
+	case full.number == leaf.number && full.number == chain.number:
+		b.compareParts(full, fullCerts, leafCerts, chainCerts)
+	}
+	b.stored.Path = from.path
+	if from.number > 0 {
+		b.stored.Version = fmt.Sprint(from.number)
+	}
+	if info, err := os.Lstat(from.path); err == nil {
+		b.stored.Since = info.ModTime()
+	}
+	if l.links["privkey"].usable {
+		b.checkKey(l.links["privkey"].path)
+	}
+}
+
+// noLeaf makes sure that a lineage without a leaf is never taken for a sound one.
+func (b *builder) noLeaf(leaf link) {
+	for _, f := range b.stored.Findings {
+		if f.Code != certmedic.LineageBroken && f.Code != certmedic.FilePermissions {
+			return
+		}
+	}
+	b.find(certmedic.FileMissing, "%s: there is no certificate to read", leaf.path)
+}
+
+// compareParts checks that a version's fullchain is its cert and its chain.
+func (b *builder) compareParts(full link, fullCerts, leafCerts, chainCerts []*x509.Certificate) {
+	if len(leafCerts) == 0 || len(chainCerts) == 0 {
+		return
+	}
+	if !sameCerts(fullCerts, append(leafCerts[:1:1], chainCerts...)) {
+		b.torn = true
+		b.find(certmedic.LineageBroken, "%s is not the cert.pem and the chain.pem beside it", full.path)
+	}
+}
+
+// compareNumbers checks that the four links point to one version.
+func (b *builder) compareNumbers(l *lineage) {
+	var told []string
+	same := true
+	first := 0
+	for _, kind := range kinds {
+		number := l.links[kind].number
+		if number == 0 {
+			continue
+		}
+		if first == 0 {
+			first = number
+		}
+		same = same && number == first
+		told = append(told, fmt.Sprintf("%s %d", kind, number))
+	}
+	if same {
+		return
+	}
+	b.torn = true
+	b.find(certmedic.LineageBroken, "live/%s points to different versions: %s", l.name, strings.Join(told, ", "))
+}
+
+// findLeftovers looks for the links that certbot keeps while it moves the real ones.
+// With all four there it moves back to them at its next run.
+func (b *builder) findLeftovers(l *lineage) {
+	folder := filepath.Dir(l.links["cert"].path)
+	var left []string
+	for _, kind := range kinds {
+		name := "previous_" + kind + ".pem"
+		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
+			left = append(left, name)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	then := "certbot removes them at its next run"
+	if len(left) == len(kinds) {
+		then = "certbot goes back to them at its next run"
+	}
+	b.torn = true
+	b.find(certmedic.LineageBroken, "live/%s holds %s from an update that was cut short: %s", l.name, strings.Join(left, ", "), then)
+}

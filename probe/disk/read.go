@@ -1,0 +1,205 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
+)
+
+// Content is what one read of a source found: the facts, and the certificates
+// themselves for whoever verifies them.
+type Content struct {
+	Stored     certmedic.Stored
+	Certs      []*x509.Certificate // leaf first, as Stored.Chain
+	KeyMatches bool                // a private key is kept beside the leaf and belongs to it
+
+	// torn says that the parts do not fit together, as while a writer is at work.
+	torn bool
+}
+
+// Reader reads sources. Its zero value is ready.
+type Reader struct {
+	Keys *KeyCache // remembers keys that matched; nil parses them at each read
+}
+
+// Read reads a source once, as it is at this moment. It never fails: what is wrong is
+// among the findings. See [Reader.Read].
+func Read(src certmedic.Source, now time.Time) certmedic.Stored {
+	return Reader{}.Read(src, now).Stored
+}
+
+// Settle reads a source, again and again for up to two seconds while it is torn. See
+// [Reader.Settle].
+func Settle(ctx context.Context, src certmedic.Source, now func() time.Time) certmedic.Stored {
+	return Reader{}.Settle(ctx, src, now).Stored
+}
+
+// Read reads a source once. The findings are those of the files alone: dates, names
+// and trust are for package inspect to judge. A lineage's locks are asked too, see
+// [AskLock]. Nothing is stored for a source of kind none.
+func (r Reader) Read(src certmedic.Source, now time.Time) Content {
+	b := &builder{reader: r, now: now}
+	b.stored.Time = now
+	b.stored.Lock.State = certmedic.LockFree
+	switch src.Kind {
+	case certmedic.SourceCertbot:
+		b.readLineage(src)
+	case certmedic.SourceFiles:
+		b.readFiles(src)
+	}
+	return b.content()
+}
+
+// The pace of [Reader.Settle].
+const (
+	settleFor   = 2 * time.Second
+	settleEvery = 100 * time.Millisecond
+)
+
+// Settle reads a source every 100 ms for up to two seconds while its parts do not fit
+// together: a key of another version than the leaf, half of a file, a lineage whose
+// links are being moved. It returns the first whole state, or the last torn one.
+func (r Reader) Settle(ctx context.Context, src certmedic.Source, now func() time.Time) Content {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for {
+		content := r.Read(src, now())
+		if !content.torn {
+			return content
+		}
+		select {
+		case <-ctx.Done():
+			return content
+		case <-tick.C:
+		}
+	}
+}
+
+// builder gathers what one read finds.
+type builder struct {
+	reader     Reader
+	now        time.Time
+	stored     certmedic.Stored
+	certs      []*x509.Certificate
+	keyMatches bool
+	torn       bool
+}
+
+func (b *builder) content() Content {
+	for _, cert := range b.certs {
+		b.stored.Chain = append(b.stored.Chain, inspect.Facts(cert))
+	}
+	if leaf, ok := b.stored.Leaf(); ok {
+		b.know(leaf.SHA256)
+		b.stored.Names = namesOf(b.certs[0])
+		if b.stored.Version == "" {
+			b.stored.Version = leaf.SHA256.Short()
+		}
+	}
+	return Content{Stored: b.stored, Certs: b.certs, KeyMatches: b.keyMatches, torn: b.torn}
+}
+
+func (b *builder) find(code certmedic.FindingCode, format string, args ...any) {
+	b.stored.Findings = append(b.stored.Findings, certmedic.NewFinding(code, fmt.Sprintf(format, args...)))
+}
+
+func (b *builder) know(version certmedic.Fingerprint) {
+	if !slices.Contains(b.stored.Known, version) {
+		b.stored.Known = append(b.stored.Known, version)
+	}
+}
+
+// readCerts reads the certificates of a file and records what is wrong with it.
+func (b *builder) readCerts(path string) []*x509.Certificate {
+	data, err := readFile(path, maxPEMSize)
+	if err != nil {
+		b.readFailed(path, err)
+		return nil
+	}
+	certs, errs := parseCertificates(data)
+	for _, err := range errs {
+		b.torn = true
+		b.find(certmedic.NotACertificate, "%s: %v", path, err)
+	}
+	return certs
+}
+
+func (b *builder) readFailed(path string, err error) {
+	code := certmedic.FileUnreadable
+	if errors.Is(err, fs.ErrNotExist) {
+		code = certmedic.FileMissing
+		b.torn = true
+	}
+	b.find(code, "%s: %v", path, reason(err))
+}
+
+// checkKey sees whether the key in a file belongs to the leaf, and who may read it.
+func (b *builder) checkKey(path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		b.readFailed(path, err)
+		return
+	}
+	if mode := info.Mode().Perm(); mode&0o026 != 0 {
+		b.find(certmedic.FilePermissions, "%s: mode %04o: the private key is open to others", path, mode)
+	}
+	if len(b.certs) == 0 {
+		return
+	}
+	matched, err := b.reader.Keys.match(path, b.certs[0], b.now)
+	var bad keyError
+	switch {
+	case errors.Is(err, errEncryptedKey):
+		b.find(certmedic.FileUnreadable, "%s: %v", path, err)
+	case errors.As(err, &bad):
+		b.torn = true
+		b.find(certmedic.KeyMismatch, "%s: %v", path, err)
+	case err != nil:
+		b.readFailed(path, err)
+	case !matched:
+		b.torn = true
+		b.find(certmedic.KeyMismatch, "%s: the private key does not belong to the certificate in %s", path, b.stored.Path)
+	}
+	b.keyMatches = matched
+}
+
+// reason returns what went wrong without the operation and the path, which the caller
+// has named already.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// namesOf lists a certificate's names in certbot's order: the common name, if it is
+// among the alternative names or there are none, then the DNS names and the addresses.
+func namesOf(cert *x509.Certificate) []string {
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	name := cert.Subject.CommonName
+	if name == "" || (len(names) > 0 && !slices.Contains(names, name)) {
+		return names
+	}
+	others := slices.DeleteFunc(names, func(n string) bool { return n == name })
+	return append([]string{name}, others...)
+}
+
+// sameCerts reports whether two lists hold the same certificates in the same order.
+func sameCerts(a, b []*x509.Certificate) bool {
+	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
+}

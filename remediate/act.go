@@ -1,0 +1,258 @@
+package remediate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/guard"
+)
+
+// Request asks for one action.
+type Request struct {
+	Certificate string
+	Kind        certmedic.ActionKind
+	By          string // a rule, or the person who asks
+	Why         string
+	ByHand      bool                  // a person asks
+	Force       bool                  // by hand: act even where nothing needs it
+	To          certmedic.Fingerprint // by hand: the version that must be the stored one, or a beginning of it
+}
+
+// Plan says what the request would do now and whether it would be allowed, and does
+// nothing.
+func (r *Remediator) Plan(ctx context.Context, q Request) (deploy.Plan, guard.Decision, error) {
+	c, err := r.consider(ctx, q)
+	return c.plan, c.decision, err
+}
+
+// Act carries out one action that a person asked for, and returns it as the journal has it.
+// A refusal is not an error: it is an action with the outcome refused.
+func (r *Remediator) Act(ctx context.Context, q Request) (certmedic.Action, error) {
+	q.ByHand = true
+	a, _, err := r.attempt(ctx, q, "")
+	return a, err
+}
+
+// considered is a request with a fresh look at what it is about.
+type considered struct {
+	sight    Sight
+	plan     deploy.Plan
+	decision guard.Decision
+	attempts int
+	earlier  *certmedic.Action // the last attempt of the same cure
+}
+
+// consider looks at the certificate, plans, and asks the guard.
+func (r *Remediator) consider(ctx context.Context, q Request) (considered, error) {
+	sight, err := r.o.Look(ctx, q.Certificate)
+	if err != nil {
+		return considered{}, fmt.Errorf("looking at %q: %w", q.Certificate, err)
+	}
+	plan, untrusted := r.plan(sight, q.Kind)
+	now := time.Now()
+	history, err := r.o.Journal.Actions("", now.Add(-24*time.Hour))
+	if err != nil {
+		return considered{}, fmt.Errorf("reading the journal: %w", err)
+	}
+	c := considered{sight: sight, plan: plan}
+	c.attempts, c.earlier = attempts(history, q.Certificate, plan)
+	cs := guard.Case{
+		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
+		Stored: sight.Stored, Problems: sight.Problems, Runnable: !plan.Empty(), Untrusted: untrusted,
+		Frozen: r.o.Frozen(), MaxPerHour: r.o.MaxPerHour, ActionsLastHour: actionsSince(history, now.Add(-time.Hour)),
+		Attempts: c.attempts,
+	}
+	if c.earlier != nil {
+		cs.LastAttempt = c.earlier.EndedAt
+	}
+	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
+	c.decision = guard.Decide(cs)
+	if leaf, ok := sight.Stored.Leaf(); c.decision.Allowed() && q.To != "" && (!ok || !prefixed(leaf.SHA256, q.To)) {
+		c.decision = guard.Decision{Reason: guard.UnsupportedKind, Detail: fmt.Sprintf("version %q is not the stored one; only that can be redeployed", q.To)}
+	}
+	return c, nil
+}
+
+func prefixed(version, beginning certmedic.Fingerprint) bool {
+	return len(version) >= len(beginning) && version[:len(beginning)] == beginning
+}
+
+// plan makes the plan for an action; the error says why what it would run or install
+// cannot be trusted.
+func (r *Remediator) plan(s Sight, kind certmedic.ActionKind) (deploy.Plan, error) {
+	plan, err := deploy.Plan{}, error(nil)
+	switch {
+	case len(s.Stored.Chain) == 0:
+	case len(s.Certificate.Destinations) > 0:
+		plan, err = deploy.Steps(s.Certificate.Destinations, s.Stored, r.o.Environ, kind == certmedic.ActionReload)
+	case kind == certmedic.ActionRedeploy && s.Certificate.Source.Kind == certmedic.SourceCertbot:
+		var hooks []deploy.Hook
+		if hooks, err = r.o.Hooks(s.Certificate); err == nil {
+			plan, err = deploy.Hooks(s.Stored, hooks, r.o.Environ)
+		}
+	}
+	plan.Certificate = s.Certificate.Name
+	return plan, err
+}
+
+// need reports whether a bound address serves another version than the stored one, whether
+// any address is bound, and whether something that is served is invalid already. A newer
+// valid version that is served is no need: installing the stored one would be a step back.
+func need(s Sight) (needed, bound, dire bool) {
+	leaf, _ := s.Stored.Leaf()
+	for _, a := range s.Addresses {
+		bound = bound || a.Bound
+		needed = needed || a.Bound && a.Leaf != "" && a.Leaf != leaf.SHA256 && (!a.Newer || a.Dire)
+		dire = dire || a.Bound && a.Dire
+	}
+	return needed, bound, dire
+}
+
+// attempts counts how often the cure of this plan was tried without healing, since it last
+// healed or was another one, and returns the last try. History is newest first.
+func attempts(history []certmedic.Action, certificate string, p deploy.Plan) (n int, last *certmedic.Action) {
+	for i := range history {
+		a := &history[i]
+		if a.Certificate != certificate || !acted(*a) {
+			continue
+		}
+		if a.Version != p.Version || a.Basis != p.Basis || a.Outcome.Kind == certmedic.OutcomeHealed {
+			break
+		}
+		if n++; last == nil {
+			last = a
+		}
+	}
+	return n, last
+}
+
+// acted reports whether an action in the journal did something.
+func acted(a certmedic.Action) bool {
+	switch a.Outcome.Kind {
+	case certmedic.OutcomeRefused, certmedic.OutcomePlanned, certmedic.OutcomeRunning:
+		return false
+	}
+	return true
+}
+
+func actionsSince(history []certmedic.Action, since time.Time) int {
+	n := 0
+	for _, a := range history {
+		if acted(a) && a.StartedAt.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// attempt carries out one request if the guard allows it, before and after its turn came.
+// A refusal for the reason that was told before is not recorded again.
+func (r *Remediator) attempt(ctx context.Context, q Request, told guard.Reason) (certmedic.Action, guard.Decision, error) {
+	c, err := r.consider(ctx, q)
+	if err != nil {
+		return certmedic.Action{}, guard.Decision{}, err
+	}
+	if !c.decision.Allowed() {
+		a, err := r.refuse(q, c, told)
+		return a, c.decision, err
+	}
+	release, err := r.turn(ctx, q.Certificate, c.plan)
+	if err != nil {
+		return certmedic.Action{}, guard.Decision{}, err
+	}
+	defer release()
+	if c, err = r.consider(ctx, q); err != nil {
+		return certmedic.Action{}, guard.Decision{}, err
+	}
+	if !c.decision.Allowed() {
+		a, err := r.refuse(q, c, told)
+		return a, c.decision, err
+	}
+	a, err := r.carryOut(ctx, q, c)
+	return a, guard.Decision{}, err
+}
+
+// turn waits until the action may run beside the others.
+func (r *Remediator) turn(ctx context.Context, certificate string, p deploy.Plan) (release func(), err error) {
+	unlock, err := r.locks.acquire(ctx, append([]string{"certificate\x00" + certificate}, p.Locks...))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		unlock()
+		return nil, ctx.Err()
+	}
+	return func() { <-r.slots; unlock() }, nil
+}
+
+// refuse returns the refused action, and records it where it says something new: not the
+// patience between two attempts, nor what the owner did not opt in to.
+func (r *Remediator) refuse(q Request, c considered, told guard.Reason) (certmedic.Action, error) {
+	a := newAction(q, c)
+	a.EndedAt = a.StartedAt
+	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
+	switch c.decision.Reason {
+	case told, guard.NoNeed, guard.Backoff, guard.Deploying, guard.ModeObserve:
+		if !q.ByHand {
+			return a, nil
+		}
+	case guard.ModePlan:
+		a.Outcome.Kind = certmedic.OutcomePlanned
+		for _, cmd := range c.plan.Commands {
+			a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name, Argv: cmd.Argv})
+		}
+	}
+	return a, r.record(a)
+}
+
+func newAction(q Request, c considered) certmedic.Action {
+	now := time.Now().UTC()
+	return certmedic.Action{
+		ID: newID(now), Certificate: q.Certificate, Kind: q.Kind, Version: c.plan.Version, Basis: c.plan.Basis,
+		By: q.By, Why: q.Why, Attempt: c.attempts + 1, StartedAt: now, Runs: []certmedic.Run{},
+	}
+}
+
+// newID returns an identifier that sorts by time and serves as a folder's name.
+func newID(now time.Time) string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails, says its documentation
+	return now.Format("20060102T150405.000") + "-" + hex.EncodeToString(b[:])
+}
+
+// record writes the action to the journal and tells who listens.
+func (r *Remediator) record(a certmedic.Action) error {
+	if err := r.o.Journal.Record(a); err != nil {
+		return fmt.Errorf("journaling %s of %q: %w", a.Kind, a.Certificate, err)
+	}
+	r.o.Changed(a)
+	return nil
+}
+
+// carryOut journals the intent, applies the plan, verifies and records the outcome.
+func (r *Remediator) carryOut(ctx context.Context, q Request, c considered) (certmedic.Action, error) {
+	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier}
+	t.action.Outcome.Kind = certmedic.OutcomeRunning
+	t.dir = r.runDir(t.action)
+	if err := r.record(t.action); err != nil {
+		return t.action, err
+	}
+	t.action.Outcome = t.run(ctx)
+	if t.action.Outcome.Kind == certmedic.OutcomeRunning {
+		return t.action, ctx.Err() // certmedic ends; the next start verifies what is in flight
+	}
+	t.action.EndedAt = time.Now().UTC()
+	return t.action, errors.Join(r.record(t.action), os.RemoveAll(t.dir))
+}
+
+func (r *Remediator) runDir(a certmedic.Action) string { return filepath.Join(r.o.RunDir, a.ID) }

@@ -1,0 +1,174 @@
+// Package deploy moves a stored version on to where it is served: by running certbot's own
+// deploy hooks again, or by the deploy steps of the configuration (files, test, reload,
+// alive) as one transaction.
+//
+// A [Plan] says everything that would be done and is pure data; [Hooks] and [Steps] make
+// one. The remediator decides whether a plan is carried out, and verifies the result by
+// new handshakes: exit codes are not evidence.
+package deploy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/ownership"
+)
+
+// Hook is one of certbot's deploy hooks, in the order in which certbot runs them.
+type Hook struct {
+	Command string // what certbot hands to /bin/sh -c
+	Path    string // the script, to be checked and watched for changes; empty where it is not a path
+	Source  string // where it is configured, for people
+}
+
+// Phase says what a command of a plan is for.
+type Phase string
+
+// The phases of a plan's commands.
+const (
+	PhaseHook   Phase = "hook"
+	PhaseTest   Phase = "test"
+	PhaseReload Phase = "reload"
+	PhaseAlive  Phase = "alive"
+)
+
+// Command is one command of a plan.
+type Command struct {
+	Name    string   `json:"name"` // the hook, or "web: reload"
+	Phase   Phase    `json:"phase"`
+	Argv    []string `json:"argv"`
+	Env     []string `json:"-"`
+	EnvDiff []string `json:"env,omitempty"` // what is added to certmedic's own environment
+}
+
+// File is one file of a plan.
+type File struct {
+	certmedic.InstalledFile
+	Source string `json:"source"`
+	Size   int    `json:"size"`
+	SHA256 string `json:"sha256"`
+
+	data []byte
+}
+
+// Plan is everything that an action would do, in order.
+type Plan struct {
+	Certificate string                `json:"certificate"`
+	Version     certmedic.Fingerprint `json:"version"`
+	Files       []File                `json:"files"`
+	Commands    []Command             `json:"commands"`
+	Locks       []string              `json:"-"`     // what must not be shared with another plan at the same time
+	Basis       string                `json:"basis"` // hash of what would be run and installed
+}
+
+// Empty reports whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Commands) == 0 && len(p.Files) == 0 }
+
+// Hooks plans to run certbot's deploy hooks as certbot does: through /bin/sh -c, with
+// RENEWED_DOMAINS and RENEWED_LINEAGE added to the environment. The error says that a hook
+// cannot be trusted because others may write it.
+func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error) {
+	p := newPlan(stored)
+	added := []string{
+		"RENEWED_DOMAINS=" + strings.Join(stored.Names, " "),
+		"RENEWED_LINEAGE=" + filepath.Dir(stored.Files.Cert),
+	}
+	env := append(slices.Clone(environ), added...)
+	var basis []string
+	for _, h := range hooks {
+		if h.Path != "" {
+			if err := ownership.Check(h.Path); err != nil {
+				return Plan{}, fmt.Errorf("checking hook %q: %w", h.Command, err)
+			}
+		}
+		p.Commands = append(p.Commands, Command{
+			Name: h.Command, Phase: PhaseHook, Argv: []string{"/bin/sh", "-c", h.Command}, Env: env, EnvDiff: added,
+		})
+		basis = append(basis, h.Command, stat(h.Path))
+	}
+	p.Locks = []string{"hooks"}
+	p.Basis = digest(basis)
+	return p, nil
+}
+
+// Steps plans the deploy steps of the configuration. With reloadOnly it plans no files.
+// The error says that a part of the version cannot be read, or does not fit together.
+func Steps(destinations []certmedic.Destination, stored certmedic.Stored, environ []string, reloadOnly bool) (Plan, error) {
+	p := newPlan(stored)
+	if !reloadOnly {
+		parts, err := read(stored.Files, stored.Chain)
+		if err != nil {
+			return Plan{}, err
+		}
+		for _, d := range destinations {
+			for _, f := range d.Files {
+				p.Files = append(p.Files, parts.file(f))
+			}
+		}
+	}
+	for _, phase := range []Phase{PhaseTest, PhaseReload, PhaseAlive} {
+		for _, d := range destinations {
+			p.add(d, phase, environ)
+		}
+	}
+	spec, err := json.Marshal(destinations)
+	if err != nil {
+		return Plan{}, fmt.Errorf("hashing the deploy steps: %w", err)
+	}
+	p.Basis = digest([]string{string(spec)})
+	return p, nil
+}
+
+// add plans one command of a destination; a reload that several destinations share is
+// planned once.
+func (p *Plan) add(d certmedic.Destination, phase Phase, environ []string) {
+	argv := map[Phase][]string{PhaseTest: d.Test, PhaseReload: d.Reload, PhaseAlive: d.Alive}[phase]
+	if len(argv) == 0 {
+		return
+	}
+	for _, c := range p.Commands {
+		if c.Phase == phase && slices.Equal(c.Argv, argv) {
+			return
+		}
+	}
+	if phase == PhaseReload {
+		p.Locks = append(p.Locks, strings.Join(argv, "\x00"))
+	}
+	p.Commands = append(p.Commands, Command{Name: d.Name + ": " + string(phase), Phase: phase, Argv: argv, Env: environ})
+}
+
+func newPlan(stored certmedic.Stored) Plan {
+	p := Plan{Files: []File{}, Commands: []Command{}}
+	if leaf, ok := stored.Leaf(); ok {
+		p.Version = leaf.SHA256
+	}
+	return p
+}
+
+// stat describes a script so that a change of it, by content or by mode, changes the hash.
+func stat(path string) string {
+	if path == "" {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(info.Mode(), info.Size(), info.ModTime().Format(time.RFC3339Nano))
+}
+
+func digest(parts []string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}

@@ -1,0 +1,259 @@
+package remediate
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/guard"
+)
+
+// Journal is the durable record of actions. Record must be on disk when it returns.
+// Record with the ID of an earlier action replaces that one.
+type Journal interface {
+	Record(a certmedic.Action) error
+	// Actions returns the actions of a certificate, or of all when it is "", that started
+	// at or after since, newest first.
+	Actions(certificate string, since time.Time) ([]certmedic.Action, error)
+}
+
+// Sight is one fresh look at a certificate: what is stored now and what each address serves
+// now.
+type Sight struct {
+	Certificate certmedic.Certificate
+	Stored      certmedic.Stored
+	Problems    []certmedic.Finding // critical findings of the stored version
+	Addresses   []Served
+}
+
+// Served is what one address served in a look.
+type Served struct {
+	Address string
+	Bound   bool                  // it served a version of this certificate before, or is owned
+	Leaf    certmedic.Fingerprint // empty when nothing was presented
+	Dire    bool                  // what it serves is invalid already
+	Newer   bool                  // what it serves was issued after the stored version
+	Detail  string                // why nothing was presented
+}
+
+// Options are what a [Remediator] needs.
+type Options struct {
+	Look    func(ctx context.Context, certificate string) (Sight, error)
+	Hooks   func(c certmedic.Certificate) ([]deploy.Hook, error) // certbot's deploy hooks for a certificate
+	Journal Journal
+	Frozen  func() bool // whether the freeze file exists
+	Changed func(certmedic.Action)
+	Log     *slog.Logger
+
+	RunDir         string   // where the output of commands is kept while they run; 0700
+	Environ        []string // for commands
+	MaxPerHour     int      // actions in an hour, over all certificates; 0 is no limit
+	MaxConcurrent  int      // actions at a time
+	CommandTimeout time.Duration
+	VerifyTimeout  time.Duration // how long an action has to become visible
+}
+
+// Want is an action that a firing rule asks for.
+type Want struct {
+	Kind certmedic.ActionKind
+	Rule string
+	Why  string
+}
+
+// Remediator carries out actions. One worker per certificate that wants something, at most
+// MaxConcurrent actions at a time, and never two that share a service.
+type Remediator struct {
+	o     Options
+	slots chan struct{}
+	locks keyedLocks
+
+	mu      sync.Mutex
+	ctx     context.Context // of Run; nil before
+	wants   map[string][]Want
+	workers map[string]chan struct{} // to wake a certificate's worker
+	wg      sync.WaitGroup
+}
+
+// New returns a remediator. It does nothing before [Remediator.Run].
+func New(o Options) *Remediator {
+	return &Remediator{
+		o: o, slots: make(chan struct{}, max(1, o.MaxConcurrent)),
+		wants: map[string][]Want{}, workers: map[string]chan struct{}{},
+	}
+}
+
+// Run verifies what was in flight when certmedic last ended, then carries out what is
+// wanted until ctx ends. It returns after every worker has. Commands that still run then
+// live on; the journal knows them.
+func (r *Remediator) Run(ctx context.Context) error {
+	if err := r.resume(ctx); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.ctx = ctx
+	for certificate := range r.wants {
+		r.wakeLocked(certificate)
+	}
+	r.mu.Unlock()
+	<-ctx.Done()
+	r.wg.Wait()
+	return nil
+}
+
+// Want says everything that the rules want for a certificate now; empty withdraws it. It
+// may be called as often as the rules are judged: only a change wakes the worker.
+func (r *Remediator) Want(certificate string, wants []Want) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	same := slices.EqualFunc(r.wants[certificate], wants, func(a, b Want) bool { return a.Kind == b.Kind && a.Rule == b.Rule })
+	if same {
+		return
+	}
+	r.wants[certificate] = slices.Clone(wants)
+	r.wakeLocked(certificate)
+}
+
+// Nudge makes a worker that waits look again, because the certificate's files, its hooks or
+// the configuration changed.
+func (r *Remediator) Nudge(certificate string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wakeLocked(certificate)
+}
+
+// wakeLocked starts the certificate's worker, or makes a waiting one look again.
+func (r *Remediator) wakeLocked(certificate string) {
+	if wake, ok := r.workers[certificate]; ok {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+		return
+	}
+	if r.ctx == nil || r.ctx.Err() != nil || len(r.wants[certificate]) == 0 {
+		return
+	}
+	wake := make(chan struct{}, 1)
+	r.workers[certificate] = wake
+	r.wg.Go(func() { r.work(r.ctx, certificate, wake) })
+}
+
+// wanted returns the cheapest action that is wanted. When nothing is, the worker is
+// struck off in the same breath, so that a new want starts a new one.
+func (r *Remediator) wanted(certificate string) (Want, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wants := r.wants[certificate]
+	if len(wants) == 0 {
+		delete(r.workers, certificate)
+		delete(r.wants, certificate)
+		return Want{}, false
+	}
+	return slices.MinFunc(wants, func(a, b Want) int {
+		return slices.Index(certmedic.ActionKinds(), a.Kind) - slices.Index(certmedic.ActionKinds(), b.Kind)
+	}), true
+}
+
+// settle is how often a worker that was refused looks again while nothing wakes it, and
+// doze the least time between two looks.
+const (
+	settle = 10 * time.Second
+	doze   = 200 * time.Millisecond
+)
+
+// work is a certificate's worker: it tries what is wanted, waits as long as the guard says,
+// and tries again, until nothing is wanted.
+func (r *Remediator) work(ctx context.Context, certificate string, wake <-chan struct{}) {
+	var told guard.Reason
+	for ctx.Err() == nil {
+		want, ok := r.wanted(certificate)
+		if !ok {
+			return
+		}
+		a, decision, err := r.attempt(ctx, Request{
+			Certificate: certificate, Kind: want.Kind, By: want.Rule, Why: want.Why,
+		}, told)
+		if err != nil {
+			r.o.Log.Error("action", "certificate", certificate, "action", want.Kind, "err", err)
+		}
+		told = decision.Reason
+		wait := settle
+		switch {
+		case !decision.Retry.IsZero():
+			wait = time.Until(decision.Retry)
+		case a.Outcome.Kind != "" && a.Outcome.Kind != certmedic.OutcomeRefused:
+			wait = doze
+		}
+		pause(ctx, wake, max(doze, wait))
+	}
+}
+
+// pause waits, but never less than doze even when it is woken, so that no loop is tight.
+func pause(ctx context.Context, wake <-chan struct{}, wait time.Duration) {
+	least, most := time.NewTimer(doze), time.NewTimer(wait)
+	defer least.Stop()
+	defer most.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-wake:
+	case <-most.C:
+	}
+	select {
+	case <-ctx.Done():
+	case <-least.C:
+	}
+}
+
+// keyedLocks hands out one lock per key, so that two actions never share a service.
+type keyedLocks struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the key is free again
+}
+
+// acquire takes all keys, in sorted order so that two callers cannot wait for each other.
+func (k *keyedLocks) acquire(ctx context.Context, keys []string) (release func(), err error) {
+	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
+	for i, key := range keys {
+		for {
+			busy := k.take(key)
+			if busy == nil {
+				break
+			}
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				k.drop(keys[:i])
+				return nil, ctx.Err()
+			}
+		}
+	}
+	return func() { k.drop(keys) }, nil
+}
+
+// take takes a key, or returns what to wait for.
+func (k *keyedLocks) take(key string) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if busy, ok := k.held[key]; ok {
+		return busy
+	}
+	if k.held == nil {
+		k.held = map[string]chan struct{}{}
+	}
+	k.held[key] = make(chan struct{})
+	return nil
+}
+
+func (k *keyedLocks) drop(keys []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range keys {
+		close(k.held[key])
+		delete(k.held, key)
+	}
+}

@@ -1,0 +1,217 @@
+package remediate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/execx"
+	"github.com/certmedic/certmedic/remediate/deploy"
+)
+
+// transaction is one action while it is carried out. Every change of the action is in the
+// journal before what it describes happens.
+type transaction struct {
+	r       *Remediator
+	action  certmedic.Action
+	plan    deploy.Plan
+	before  Sight
+	earlier *certmedic.Action // the last attempt of the same cure
+	dir     string            // for output and backups
+}
+
+// run applies the plan and returns the outcome; running means that certmedic was told to
+// end while a command was at work.
+func (t *transaction) run(ctx context.Context) certmedic.Outcome {
+	installation, err := deploy.Stage(t.plan, filepath.Join(t.dir, "backup"))
+	if err != nil {
+		return failed("stage", err)
+	}
+	t.action.Changes = installation.Changes()
+	if err := t.r.record(t.action); err != nil {
+		return failed("journal", errors.Join(err, installation.Abort()))
+	}
+	if err := installation.Commit(); err != nil {
+		return t.putBack(ctx, failed("install", err), false)
+	}
+	reloaded, bad := t.commands(ctx)
+	if bad != nil && bad.Result == certmedic.RunCancelled {
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	}
+	window := t.r.o.VerifyTimeout
+	if bad != nil {
+		if len(t.plan.Files) > 0 {
+			return t.putBack(ctx, runFailed(*bad), reloaded)
+		}
+		window = roundGap
+	}
+	verified, detail := t.r.verify(ctx, t.action.Certificate, t.action.Version, window)
+	switch {
+	case ctx.Err() != nil:
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	case verified && bad != nil:
+		healed := runFailed(*bad)
+		healed.Kind, healed.Detail = certmedic.OutcomeHealed, "served everywhere, although "+healed.Detail
+		return healed
+	case verified:
+		return certmedic.Outcome{Kind: certmedic.OutcomeHealed, Detail: detail}
+	case bad != nil:
+		return runFailed(*bad)
+	}
+	unseen := certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "not_served", Detail: detail}
+	if len(t.plan.Files) > 0 && !t.moved(ctx) {
+		return t.putBack(ctx, unseen, reloaded)
+	}
+	return unseen
+}
+
+// commands runs the plan's commands in order. Hooks all run, as certbot runs them; the steps
+// of a destination stop at the first that fails. It returns whether a reload was begun, and
+// the first command that did not succeed.
+func (t *transaction) commands(ctx context.Context) (reloaded bool, bad *certmedic.Run) {
+	for _, c := range t.plan.Commands {
+		if c.Phase == deploy.PhaseHook && t.ranBefore(c) {
+			continue
+		}
+		reloaded = reloaded || c.Phase == deploy.PhaseReload
+		run := t.command(ctx, c)
+		if !run.Succeeded() && bad == nil {
+			bad = &run
+		}
+		if bad != nil && (c.Phase != deploy.PhaseHook || bad.Result == certmedic.RunCancelled) {
+			return reloaded, bad
+		}
+	}
+	return reloaded, bad
+}
+
+// ranBefore reports whether a hook succeeded in the last attempt, in which another one
+// failed: only what failed, or did not run, is run again.
+func (t *transaction) ranBefore(c deploy.Command) bool {
+	if t.earlier == nil || t.earlier.Outcome.Kind != certmedic.OutcomeFailed {
+		return false
+	}
+	return !slices.ContainsFunc(t.earlier.Runs, func(r certmedic.Run) bool { return r.Name == c.Name && !r.Succeeded() })
+}
+
+// command runs one command. Its pid is in the journal before it may begin.
+func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.Run {
+	at := len(t.action.Runs)
+	dir := filepath.Join(t.dir, strconv.Itoa(at))
+	t.action.Runs = append(t.action.Runs, certmedic.Run{
+		Name: c.Name, Argv: c.Argv, Result: certmedic.RunRunning, StartedAt: time.Now().UTC(), OutputDir: dir,
+	})
+	t.action.Runs[at] = execx.Run(ctx, execx.Command{
+		Name: c.Name, Argv: c.Argv, Env: c.Env, Dir: "/", Timeout: t.r.o.CommandTimeout, OutputDir: dir,
+		Started: func(pid int, start uint64) error {
+			t.action.Runs[at].PID, t.action.Runs[at].PIDStart = pid, start
+			return t.r.record(t.action)
+		},
+	})
+	if err := t.r.record(t.action); err != nil {
+		t.r.o.Log.Error("journal", "action", t.action.ID, "err", err)
+	}
+	return t.action.Runs[at]
+}
+
+// moved reports whether some bound address serves the new version now and none was lost:
+// then the old files are not better.
+func (t *transaction) moved(ctx context.Context) bool {
+	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	if err != nil {
+		return false
+	}
+	served := map[string]certmedic.Fingerprint{}
+	for _, a := range now.Addresses {
+		served[a.Address] = a.Leaf
+	}
+	moved := false
+	for _, a := range t.before.Addresses {
+		if a.Bound && a.Leaf != "" && served[a.Address] == "" {
+			return false
+		}
+		moved = moved || a.Bound && served[a.Address] == t.action.Version
+	}
+	return moved
+}
+
+// putBack restores the old files and, where a reload was begun, makes the services load
+// them again and looks whether they serve what they served before.
+func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, reloaded bool) certmedic.Outcome {
+	if err := deploy.PutBack(t.action.Changes); err != nil {
+		because.Kind, because.Detail = certmedic.OutcomeFailed, because.Detail+"; "+err.Error()
+		return because
+	}
+	for i := range t.action.Changes {
+		t.action.Changes[i].PutBack = true
+	}
+	because.Kind = certmedic.OutcomePutBack
+	if !reloaded {
+		because.Detail += "; the old files are back, no service had loaded the new ones"
+		return because
+	}
+	for _, c := range t.plan.Commands {
+		c.Name += " (put back)"
+		if run := t.command(ctx, c); !run.Succeeded() {
+			because.Kind = certmedic.OutcomeFailed
+			because.Detail += "; the old files are back, but " + runFailed(run).Detail
+			return because
+		}
+	}
+	because.Detail += "; the old files are back" + t.asBefore(ctx)
+	return because
+}
+
+// asBefore says whether every address serves again what it served before the action.
+func (t *transaction) asBefore(ctx context.Context) string {
+	pauseFor(ctx, roundGap)
+	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	if err != nil {
+		return ""
+	}
+	for _, a := range t.before.Addresses {
+		if !slices.ContainsFunc(now.Addresses, func(b Served) bool { return b.Address == a.Address && b.Leaf == a.Leaf }) {
+			return ", but " + a.Address + " does not serve what it served before"
+		}
+	}
+	return " and served as before"
+}
+
+func failed(reason string, err error) certmedic.Outcome {
+	return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reason, Detail: err.Error()}
+}
+
+// runFailed turns a command that did not succeed into an outcome with its evidence: which
+// command, how it ended, and the last line that it wrote to stderr.
+func runFailed(run certmedic.Run) certmedic.Outcome {
+	how := string(run.Result)
+	switch run.Result {
+	case certmedic.RunExited:
+		how = fmt.Sprintf("exit code %d", run.ExitCode)
+	case certmedic.RunSignaled:
+		how = "killed by " + run.Signal
+	case certmedic.RunTimedOut:
+		how = "timed out after " + run.Duration.Round(time.Second).String()
+	}
+	line := how
+	if last := lastLine(run.Stderr); last != "" {
+		line += ": " + last
+	} else if run.Detail != "" {
+		line += ": " + run.Detail
+	}
+	return certmedic.Outcome{
+		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q ended with %s", run.Name, line),
+		Evidence: []certmedic.Evidence{{Source: run.Name, Line: line}},
+	}
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
