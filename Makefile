@@ -1,0 +1,51 @@
+# Every target works from a fresh clone and installs nothing on the machine: tools and caches are kept in .tools/.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/certmedic and bin/certlab
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/certmedic ./cmd/certlab
+
+.PHONY: run
+run: build ## see it heal a certificate whose deploy hook failed (ONCE=1: end by itself)
+	bin/certlab story --dir .run --certmedic bin/certmedic $(if $(ONCE),--once)
+
+.PHONY: test
+test: ## lint, unit tests, end-to-end tests, with their own set-up
+	scripts/test lint unit e2e
+
+.PHONY: lint
+lint: ## gofumpt, go vet, staticcheck, shellcheck
+	scripts/lint
+
+.PHONY: test-unit
+test-unit: ## the tests that need nothing but Go
+	scripts/test unit
+
+.PHONY: test-e2e
+test-e2e: ## the tests on throwaway hosts with real services (root and Debian)
+	scripts/test e2e
+
+.PHONY: bench
+bench: ## benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: chaos
+chaos: ## the long proofs in full: every kill point, many seeds (not there yet)
+	@echo "make chaos is not there yet" >&2; exit 1
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	scripts/fuzz
+
+.PHONY: observe
+observe: ## Prometheus and Alertmanager against make run (not there yet)
+	@echo "make observe is not there yet" >&2; exit 1
+
+.PHONY: clean
+clean: ## remove what was built, run and cached
+	rm -rf bin .run .tools
