@@ -1,0 +1,122 @@
+package alerting
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/redact"
+)
+
+// Kind says what happened.
+type Kind string
+
+// The kinds of events. The first three are about an incident; renewed and deployed are
+// good news about a certificate, which only routes with Events hear of.
+const (
+	KindFiring   Kind = "firing"
+	KindUpdate   Kind = "update" // of an incident that fires: worse, another reason, new evidence
+	KindResolved Kind = "resolved"
+	KindRenewed  Kind = "renewed"
+	KindDeployed Kind = "deployed"
+)
+
+// Good reports whether the event is good news rather than about an incident.
+func (k Kind) Good() bool { return k == KindRenewed || k == KindDeployed }
+
+// firing reports whether the event says that an incident holds.
+func (k Kind) firing() bool { return k == KindFiring || k == KindUpdate }
+
+// Status is the state of a whole conversation, as a receiver shall show it.
+type Status string
+
+// The statuses: firing while any incident of the conversation that the receiver knows
+// of fires, else resolved.
+const (
+	StatusFiring   Status = "firing"
+	StatusResolved Status = "resolved"
+)
+
+// Event is something that people may be told.
+type Event struct {
+	Kind        Kind               `json:"kind"`
+	Time        time.Time          `json:"time"`
+	Severity    certmedic.Severity `json:"severity"`      // empty: the incident's; a step of a ladder may raise it
+	Incident    certmedic.Incident `json:"incident"`      // of good news: Summary and DedupKey only
+	Step        certmedic.Step     `json:"step,omitzero"` // the rung that asked to tell, if one did
+	Certificate Facts              `json:"certificate"`
+}
+
+// Facts are what receivers are told about the certificate. A field that is not known is
+// empty.
+type Facts struct {
+	Name     string                `json:"name"`
+	Labels   map[string]string     `json:"labels,omitempty"`
+	Domains  []string              `json:"domains,omitempty"`
+	NotAfter time.Time             `json:"not_after,omitzero"`
+	Issuer   string                `json:"issuer,omitempty"`
+	Serial   string                `json:"serial,omitempty"`
+	SHA256   certmedic.Fingerprint `json:"sha256,omitempty"`
+}
+
+// DaysLeft returns the whole days from now until NotAfter, rounded down, so that it is
+// negative from the first second after expiry on; and whether NotAfter is known.
+func (f Facts) DaysLeft(now time.Time) (int, bool) {
+	const day = 24 * time.Hour
+	if f.NotAfter.IsZero() {
+		return 0, false
+	}
+	left := f.NotAfter.Sub(now)
+	days := int(left / day)
+	if left < 0 && left%day != 0 {
+		days--
+	}
+	return days, true
+}
+
+// Conversation returns the dedup key `certmedic/<certificate>/<episode>` that the event
+// belongs to. Good news outside an episode belongs to `certmedic/<certificate>`.
+func (e Event) Conversation() string {
+	return cmp.Or(e.Incident.DedupKey, "certmedic/"+e.Certificate.Name)
+}
+
+// label returns the value that routes match: severity, rule, certificate, or one of the
+// certificate's own labels.
+func (e Event) label(name string) string {
+	switch name {
+	case "severity":
+		return string(e.Severity)
+	case "rule":
+		return e.Incident.Rule
+	case "certificate":
+		return e.Certificate.Name
+	default:
+		return e.Certificate.Labels[name]
+	}
+}
+
+// key tells events of a conversation apart: a newer event replaces an older one that
+// has the same key and was not sent yet.
+func (e Event) key() string {
+	if e.Kind.Good() {
+		return "good/" + string(e.Kind)
+	}
+	return "incident/" + e.Incident.ID
+}
+
+// presentable completes the event and takes secrets and control characters out of what
+// others wrote, once for all receivers and the outbox.
+func (e Event) presentable() Event {
+	e.Severity = cmp.Or(e.Severity, e.Incident.Severity, certmedic.SeverityInfo)
+	e.Incident.Summary = clean(e.Incident.Summary)
+	e.Incident.Reason = clean(e.Incident.Reason)
+	e.Incident.NextStep = clean(e.Incident.NextStep)
+	evidence := make([]certmedic.Evidence, 0, len(e.Incident.Evidence))
+	for _, ev := range e.Incident.Evidence {
+		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line)})
+	}
+	e.Incident.Evidence = evidence
+	return e
+}
+
+func clean(s string) string { return redact.Text(redact.Plain(s)) }

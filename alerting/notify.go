@@ -1,0 +1,119 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	sendTimeout  = 30 * time.Second // for one attempt, whatever the notifier's own is
+	firstBackoff = time.Second
+	lastBackoff  = 5 * time.Minute
+	longestDelay = time.Hour // a receiver's Retry-After is obeyed up to here
+)
+
+// The outcomes of notifications, as counted for each receiver.
+const (
+	OutcomeDelivered = "delivered"
+	OutcomeRetried   = "retried"  // an attempt failed, another follows
+	OutcomeRejected  = "rejected" // it will never be delivered
+	OutcomeDropped   = "dropped"  // the queue was full
+)
+
+// Outcomes returns the closed set of outcomes.
+func Outcomes() []string {
+	return []string{OutcomeDelivered, OutcomeRetried, OutcomeRejected, OutcomeDropped}
+}
+
+// notify is the stage that sends: in the outbox before, out of it after. The policy of
+// retries is here and nowhere else.
+type notify struct {
+	receiver Notifier
+	queue    *queue
+	spool    *spool
+	log      *slog.Logger
+	count    func(outcome string)
+}
+
+// Exec makes one attempt for each notification. It returns what has to be sent again,
+// with the error of the attempt that failed.
+func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
+	for _, it := range b.Items {
+		n.spool.save(it.slot)
+	}
+	size := len(b.Items)
+	if takesOneEvent(n.receiver) {
+		size = 1
+	}
+	for len(b.Items) > 0 {
+		if err := n.send(ctx, b, b.Items[:size]); err != nil {
+			return b, err
+		}
+		b.Items = b.Items[size:]
+	}
+	return b, nil
+}
+
+// send returns an error where the items must be sent again.
+func (n notify) send(ctx context.Context, b Batch, items []Item) error {
+	n.remember(items, attempted)
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	retry, err := n.receiver.Notify(ctx, notificationOf(b, items))
+	log := n.log.With("receiver", b.Receiver, "conversation", b.Conversation)
+	switch {
+	case err == nil:
+		n.queue.succeeded()
+		n.settle(items, delivered, OutcomeDelivered)
+		return nil
+	case !retry:
+		log.Error("notification rejected", "err", clean(err.Error()))
+		n.settle(items, rejected, OutcomeRejected)
+		return nil
+	}
+	delay := retryDelay(err, n.queue.failed())
+	n.queue.hold(time.Now().Add(delay))
+	n.count(OutcomeRetried)
+	log.Warn("notification not delivered", "retry_in", delay, "err", clean(err.Error()))
+	return err
+}
+
+// settle ends items that will not be sent again.
+func (n notify) settle(items []Item, state delivery, outcome string) {
+	n.remember(items, state)
+	for _, it := range items {
+		n.spool.done(it.slot)
+	}
+	n.count(outcome)
+}
+
+func (n notify) remember(items []Item, state delivery) {
+	for _, it := range items {
+		n.queue.remember(it.Event, state)
+	}
+}
+
+func notificationOf(b Batch, items []Item) Notification {
+	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status}
+	for _, it := range items {
+		out.Events = append(out.Events, it.Event)
+	}
+	return out
+}
+
+// retryDelay returns how long to wait after a failure: what the receiver asked for, or
+// an exponential back-off, between half and all of 1 s, 2 s, 4 s ... 5 min.
+func retryDelay(err error, failures int) time.Duration {
+	var asked *RetryAfterError
+	if errors.As(err, &asked) && asked.Delay > 0 {
+		return min(asked.Delay, longestDelay)
+	}
+	delay := lastBackoff
+	if failures < 9 { // 2^9 s is more than the last back-off
+		delay = min(lastBackoff, firstBackoff<<failures)
+	}
+	return max(firstBackoff, delay/2+rand.N(delay/2))
+}

@@ -1,0 +1,93 @@
+package alerting
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// Outbox keeps what must still be delivered over a restart. Implementations are checked
+// by alertingtest.TestOutbox. Its methods are called by several goroutines.
+type Outbox interface {
+	// Put keeps the entry durably before it returns. An entry with the same id is
+	// replaced.
+	Put(e Entry) error
+
+	// Pending returns all entries that are not done, in any order.
+	Pending() ([]Entry, error)
+
+	// Done forgets the entry with this id. An unknown id is not an error.
+	Done(id string) error
+}
+
+// Entry is an event that one receiver has not got yet.
+type Entry struct {
+	ID       string `json:"id"` // the same for the same event and receiver
+	Receiver string `json:"receiver"`
+	Event    Event  `json:"event"`
+}
+
+func newEntry(receiver string, e Event) Entry {
+	id := receiver + "/" + e.Conversation() + "/" + e.key() + "/" + string(e.Kind) +
+		"/" + strconv.FormatInt(e.Time.UnixNano(), 10)
+	return Entry{ID: id, Receiver: receiver, Event: e}
+}
+
+// spool writes items to the outbox and takes them out again. Its mutex is held during
+// disk I/O, so Tell never takes it: items are saved by the Alerter's own goroutine, or
+// at the latest right before they are sent. A broken outbox never stops a delivery.
+type spool struct {
+	mu     sync.Mutex
+	outbox Outbox // nil keeps nothing
+	log    *slog.Logger
+}
+
+// slot is the place of one event in the outbox, see [spool].
+type slot struct {
+	entry       Entry
+	saved, done bool
+}
+
+func (s *spool) save(sl *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outbox == nil || sl.saved || sl.done {
+		return
+	}
+	if err := s.outbox.Put(sl.entry); err != nil {
+		s.log.Error("notification not kept, it is lost if certmedic ends now", "receiver", sl.entry.Receiver, "err", err)
+		return
+	}
+	sl.saved = true
+}
+
+func (s *spool) done(sl *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl.done = true
+	if !sl.saved {
+		return
+	}
+	if err := s.outbox.Done(sl.entry.ID); err != nil {
+		s.log.Error("notification not taken out of the outbox, it will be sent again", "receiver", sl.entry.Receiver, "err", err)
+	}
+}
+
+// pending returns what an earlier run has not delivered, oldest first.
+func (s *spool) pending() ([]*slot, error) {
+	if s.outbox == nil {
+		return nil, nil
+	}
+	entries, err := s.outbox.Pending()
+	if err != nil {
+		return nil, fmt.Errorf("reading the outbox: %w", err)
+	}
+	slices.SortStableFunc(entries, func(a, b Entry) int { return a.Event.Time.Compare(b.Event.Time) })
+	slots := make([]*slot, 0, len(entries))
+	for _, e := range entries {
+		slots = append(slots, &slot{entry: e, saved: true})
+	}
+	return slots, nil
+}

@@ -1,0 +1,266 @@
+package alerting
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certmedic/certmedic"
+)
+
+const (
+	maxConversations = 10_000 // waiting per receiver
+	maxEvents        = 200    // waiting per conversation
+)
+
+// queue holds what one receiver is still to be told, newest state only, and what it was
+// told. Its mutex is never held during I/O, so adding to it never blocks.
+type queue struct {
+	receiver string
+	wake     chan struct{} // holds a token when something was added
+
+	mu       sync.Mutex // guards all below
+	waiting  map[string]*Batch
+	order    []string // conversations that wait, oldest first
+	inFlight time.Time
+	inHand   map[string]bool            // keys of the events that were taken last
+	known    map[string]map[string]told // conversation to incident
+	notUntil time.Time                  // no notification before
+	failures int                        // in a row
+}
+
+func newQueue(receiver string) *queue {
+	return &queue{
+		receiver: receiver,
+		wake:     make(chan struct{}, 1),
+		waiting:  map[string]*Batch{},
+		known:    map[string]map[string]told{},
+	}
+}
+
+// add puts an item into its conversation. It returns what must leave the outbox: the
+// item that it replaced, or itself where the queue is full.
+func (q *queue) add(it Item) (replaced []Item, full bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	conversation := it.Event.Conversation()
+	b := q.waiting[conversation]
+	if b == nil {
+		if len(q.waiting) >= maxConversations {
+			return []Item{it}, true
+		}
+		b = &Batch{Receiver: q.receiver, Conversation: conversation, Since: it.Event.Time}
+		q.waiting[conversation] = b
+		q.order = append(q.order, conversation)
+	}
+	items, replaced, full := merge(b.Items, it)
+	b.Items = items
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return replaced, full
+}
+
+// merge adds an item to others, of which it replaces the one with the same key.
+func merge(items []Item, newer Item) (merged, replaced []Item, full bool) {
+	for i, old := range items {
+		if old.Event.key() != newer.Event.key() {
+			continue
+		}
+		if newer.Event.Time.Before(old.Event.Time) { // from an earlier run's outbox: too late
+			items[i].unsent = old.unsent || newer.unsent || newer.Event.Kind.firing()
+			return items, []Item{newer}, false
+		}
+		newer.unsent = old.unsent || old.Event.Kind.firing()
+		items[i] = newer
+		return items, []Item{old}, false
+	}
+	if len(items) >= maxEvents {
+		return items, []Item{newer}, true
+	}
+	return append(items, newer), nil, false
+}
+
+// take removes the conversation that has waited longest.
+func (q *queue) take() (Batch, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.inFlight = time.Time{}
+	if len(q.order) == 0 {
+		return Batch{}, false
+	}
+	b := q.waiting[q.order[0]]
+	delete(q.waiting, q.order[0])
+	q.order = q.order[1:]
+	q.inFlight = b.Since
+	q.inHand = map[string]bool{}
+	for _, it := range b.Items {
+		q.inHand[it.Event.key()] = true
+	}
+	return *b, true
+}
+
+// putBack returns what was not sent, together with what has come for its conversation
+// since: as the first to be taken next, or behind the others. Items that were replaced by
+// newer ones go to drop.
+func (q *queue) putBack(b Batch, first bool, drop func(Item)) {
+	if len(b.Items) == 0 {
+		return
+	}
+	q.mu.Lock()
+	b, replaced := q.absorb(b)
+	q.inFlight = time.Time{}
+	q.waiting[b.Conversation] = &b
+	if first {
+		q.order = slices.Insert(q.order, 0, b.Conversation)
+	} else {
+		q.order = append(q.order, b.Conversation)
+	}
+	q.mu.Unlock()
+	for _, it := range replaced {
+		drop(it)
+	}
+}
+
+// absorb moves what waits for the batch's conversation into the batch.
+func (q *queue) absorb(b Batch) (merged Batch, replaced []Item) {
+	newer := q.waiting[b.Conversation]
+	if newer == nil {
+		return b, nil
+	}
+	delete(q.waiting, b.Conversation)
+	q.order = slices.DeleteFunc(q.order, func(c string) bool { return c == b.Conversation })
+	b.Items = slices.Clone(b.Items)
+	for _, it := range newer.Items {
+		items, old, _ := merge(b.Items, it)
+		b.Items = items
+		replaced = append(replaced, old...)
+	}
+	return b, replaced
+}
+
+// hasNewer reports whether something has come for a conversation that was taken.
+func (q *queue) hasNewer(conversation string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting[conversation] != nil
+}
+
+// oldest returns since when the oldest undelivered event waits; zero where none does.
+func (q *queue) oldest() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	oldest := q.inFlight
+	for _, b := range q.waiting {
+		if oldest.IsZero() || b.Since.Before(oldest) {
+			oldest = b.Since
+		}
+	}
+	return oldest
+}
+
+// concerns reports whether the receiver was told, or is about to be told, of the event's
+// incident: then it must hear how that goes on, whatever the routes say now.
+func (q *queue) concerns(e Event) bool {
+	if e.Kind.Good() {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if _, ok := q.known[e.Conversation()][e.Incident.ID]; ok || q.inHand[e.key()] {
+		return true
+	}
+	b := q.waiting[e.Conversation()]
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+}
+
+// remember records what became of a delivery.
+func (q *queue) remember(e Event, state delivery) {
+	if e.Kind.Good() {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	conversation := e.Conversation()
+	was := q.known[conversation][e.Incident.ID]
+	switch {
+	case e.Kind == KindResolved:
+		if state != attempted {
+			delete(q.known[conversation], e.Incident.ID)
+		}
+		if len(q.known[conversation]) == 0 {
+			delete(q.known, conversation)
+		}
+		return
+	case state != delivered && was.state == delivered:
+		return // it knows an older state for sure; that stays what to compare with
+	}
+	if q.known[conversation] == nil {
+		q.known[conversation] = map[string]told{}
+	}
+	q.known[conversation][e.Incident.ID] = toldOf(e, state)
+}
+
+// doubt makes it uncertain again whether the receiver knows of an incident: an earlier
+// run may have sent the event without hearing of its delivery.
+func (q *queue) doubt(e Event) {
+	if !e.Kind.firing() {
+		return
+	}
+	q.mu.Lock()
+	delete(q.known[e.Conversation()], e.Incident.ID)
+	q.mu.Unlock()
+	q.remember(e, attempted)
+}
+
+// forget ends the memory of an incident that is over and was not worth telling.
+func (q *queue) forget(e Event) {
+	if e.Kind == KindResolved {
+		q.remember(e, rejected)
+	}
+}
+
+func (q *queue) knownIn(conversation string) map[string]told {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.known[conversation])
+}
+
+func (q *queue) knowsWorseThanInfo(conversation string) bool {
+	for _, t := range q.knownIn(conversation) {
+		if t.severity != certmedic.SeverityInfo && t.state != rejected {
+			return true
+		}
+	}
+	return false
+}
+
+// hold keeps the next notification back until t.
+func (q *queue) hold(t time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.notUntil = t
+}
+
+func (q *queue) heldUntil() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.notUntil
+}
+
+// failed counts a failure in a row and returns how many there were before; succeeded
+// ends the row.
+func (q *queue) failed() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failures++
+	return q.failures - 1
+}
+
+func (q *queue) succeeded() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failures = 0
+}

@@ -1,0 +1,158 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Run delivers until ctx ends, beginning with what an earlier run has left in the outbox.
+// Then it delivers for up to five seconds more what can be delivered at once; the rest
+// stays in the outbox. It owns all goroutines of the Alerter and is called once. The
+// error says that a receiver or the outbox did not let go in time.
+func (a *Alerter) Run(ctx context.Context) error {
+	a.resume()
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var workers, keeping sync.WaitGroup
+	for name := range a.queues {
+		workers.Go(func() { a.deliver(work, name) })
+	}
+	done := make(chan struct{})
+	keeping.Go(func() { a.keeper.run(a.spool, done) })
+
+	<-ctx.Done()
+	close(a.hurry)
+	timer := time.AfterFunc(stopWithin, cancel)
+	defer timer.Stop()
+	stopped := make(chan struct{})
+	go func() {
+		workers.Wait()
+		close(done)
+		keeping.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-time.After(stopWithin + giveUp):
+		return errors.New("stopping alerting: a receiver or the outbox does not answer")
+	}
+}
+
+// resume queues what an earlier run has not delivered. An outbox that cannot be read
+// stops nobody from being told what is new.
+func (a *Alerter) resume() {
+	slots, err := a.spool.pending()
+	if err != nil {
+		a.opts.Log.Error("notifications of an earlier run are not known", "err", err)
+	}
+	for _, sl := range slots {
+		q := a.queues[sl.entry.Receiver]
+		if q == nil {
+			a.opts.Log.Warn("notification dropped, its receiver is gone", "receiver", sl.entry.Receiver)
+			a.spool.done(sl)
+			continue
+		}
+		q.doubt(sl.entry.Event)
+		a.enqueue(q, Item{Event: sl.entry.Event, slot: sl})
+	}
+}
+
+// deliver is the loop of one receiver.
+func (a *Alerter) deliver(ctx context.Context, name string) {
+	q, pipeline := a.queues[name], a.pipeline(name)
+	for ctx.Err() == nil {
+		b, ok := q.take()
+		if !ok {
+			if !a.more(ctx, q) {
+				return
+			}
+			continue
+		}
+		if left, err := pipeline.Exec(ctx, b); err != nil {
+			q.putBack(left, false, a.drop)
+			if a.hurrying() {
+				return
+			}
+		}
+	}
+}
+
+// more waits until the queue holds something, and reports false when nothing will come.
+func (a *Alerter) more(ctx context.Context, q *queue) bool {
+	select {
+	case <-q.wake:
+		return true
+	case <-a.hurry:
+		return !q.oldest().IsZero()
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (a *Alerter) hurrying() bool {
+	select {
+	case <-a.hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// maxUnkept bounds what waits for a disk that hangs. Beyond it, an event is kept only
+// right before it is sent.
+const maxUnkept = 100_000
+
+// keeper brings events to the outbox soon after they were told, without making the
+// teller wait for the disk.
+type keeper struct {
+	wake chan struct{} // holds a token when something waits
+
+	mu    sync.Mutex // guards queue
+	queue []chore
+}
+
+type chore struct {
+	slot *slot
+	done bool // take it out, rather than put it in
+}
+
+func (k *keeper) later(sl *slot, done bool) {
+	k.mu.Lock()
+	if len(k.queue) < maxUnkept || done {
+		k.queue = append(k.queue, chore{sl, done})
+	}
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run ends when done is closed and everything is kept.
+func (k *keeper) run(s *spool, done <-chan struct{}) {
+	for open := true; open; {
+		select {
+		case <-k.wake:
+		case <-done:
+			open = false
+		}
+		k.work(s)
+	}
+}
+
+func (k *keeper) work(s *spool) {
+	k.mu.Lock()
+	chores := k.queue
+	k.queue = nil
+	k.mu.Unlock()
+	for _, c := range chores {
+		if c.done {
+			s.done(c.slot)
+		} else {
+			s.save(c.slot)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+// Package atomicfile replaces files so that a reader, or a machine that lost its power,
+// sees either the whole old content or the whole new one.
+//
+// Deployments stage several files first and rename them together; everything else that
+// writes a file calls [Write]. Commit and abort are different verbs: a file that was
+// only half written can never be renamed into place by cleaning up.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	tempPattern = ".certmedic-*"
+	maxLinks    = 40 // as the kernel's own bound on following links
+)
+
+// Write replaces the file at path with data, mode and owner. A uid or gid of -1 keeps
+// the owner of the file that is replaced, or the process's own where there was none.
+// A symbolic link at path stays: the file that it points to is replaced, in that file's
+// folder. After an error nothing is left behind and the old file is untouched, except
+// where the error says that the folder could not be synced: then the new file is in
+// place, but may not survive a power failure.
+func Write(path string, data []byte, mode fs.FileMode, uid, gid int) error {
+	staged, err := Stage(path, data, mode, uid, gid)
+	if err != nil {
+		return err
+	}
+	return staged.Commit()
+}
+
+// Staged is new content that is safely on disk beside its target, waiting for its
+// rename. It must be ended with Commit or Abort, and is used by one goroutine.
+type Staged struct {
+	temp   string // empty once it was committed or aborted
+	target string
+}
+
+// Stage writes data beside path, with its final mode and owner, and syncs it. The file
+// at path is not touched before [Staged.Commit]. The arguments are those of [Write].
+func Stage(path string, data []byte, mode fs.FileMode, uid, gid int) (*Staged, error) {
+	target, err := resolve(path)
+	if err != nil {
+		return nil, fmt.Errorf("staging %q: %w", path, err)
+	}
+	if uid, gid, err = keepOwner(target, uid, gid); err != nil {
+		return nil, fmt.Errorf("staging %q: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), tempPattern) // 0600 from its first byte on
+	if err != nil {
+		return nil, fmt.Errorf("staging %q: %w", path, err)
+	}
+	if err := errors.Join(fill(f, data, mode, uid, gid), f.Close()); err != nil {
+		return nil, fmt.Errorf("staging %q: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	return &Staged{temp: f.Name(), target: target}, nil
+}
+
+// Target returns the path that Commit will replace, with symbolic links resolved.
+func (s *Staged) Target() string { return s.target }
+
+// Commit renames the staged file over its target and syncs the folder. When the rename
+// fails, the staged file is removed and the target is as it was.
+func (s *Staged) Commit() error {
+	if s.temp == "" {
+		return fmt.Errorf("committing %q: it was committed or aborted before", s.target)
+	}
+	temp := s.temp
+	s.temp = ""
+	if err := os.Rename(temp, s.target); err != nil {
+		return fmt.Errorf("committing %q: %w", s.target, errors.Join(err, os.Remove(temp)))
+	}
+	if err := syncDir(filepath.Dir(s.target)); err != nil {
+		return fmt.Errorf("committing %q: it is in place, but syncing its folder: %w", s.target, err)
+	}
+	return nil
+}
+
+// Abort removes the staged file. The target is as it was. After Commit or an earlier
+// Abort it does nothing, so it can be deferred.
+func (s *Staged) Abort() error {
+	if s.temp == "" {
+		return nil
+	}
+	temp := s.temp
+	s.temp = ""
+	if err := os.Remove(temp); err != nil {
+		return fmt.Errorf("aborting %q: %w", s.target, err)
+	}
+	return nil
+}
+
+// Sweep removes the staged files that a killed process left behind in dir. Call it only
+// while nothing else stages files there.
+func Sweep(dir string) error {
+	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), tempPattern))
+	if err != nil {
+		return fmt.Errorf("sweeping %q: %w", dir, err)
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, os.Remove(name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sweeping %q: %w", dir, err)
+	}
+	return nil
+}
+
+// fill gives the file its owner before its mode: a change of owner clears mode bits, and
+// the wider mode must not hold while the file still has another owner.
+func fill(f *os.File, data []byte, mode fs.FileMode, uid, gid int) error {
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if uid != -1 || gid != -1 {
+		if err := f.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// resolve follows symbolic links at path by hand, because the last one may point to a
+// file that does not exist yet.
+func resolve(path string) (string, error) {
+	target, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for range maxLinks {
+		info, err := os.Lstat(target)
+		if errors.Is(err, fs.ErrNotExist) {
+			return target, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if info.Mode().IsRegular() {
+			return target, nil
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return "", fmt.Errorf("%q is not a regular file", target)
+		}
+		link, err := os.Readlink(target)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(link) {
+			// Joined without cleaning: `..` after a linked folder means the parent of
+			// where that link leads.
+			link = filepath.Dir(target) + string(filepath.Separator) + link
+		}
+		target = link
+	}
+	return "", syscall.ELOOP
+}
+
+// keepOwner replaces -1 by the present owner of the target. It stays -1 where that is
+// what a new file gets anyway, so that no privilege is needed.
+func keepOwner(target string, uid, gid int) (int, int, error) {
+	info, err := os.Stat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return uid, gid, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return uid, gid, nil
+	}
+	if uid == -1 && int(stat.Uid) != os.Geteuid() {
+		uid = int(stat.Uid)
+	}
+	if gid == -1 {
+		gid = int(stat.Gid)
+	}
+	return uid, gid, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func escapeGlob(dir string) string {
+	var out []byte
+	for i := range len(dir) {
+		if c := dir[i]; c == '*' || c == '?' || c == '[' || c == '\\' {
+			out = append(out, '\\')
+		}
+		out = append(out, dir[i])
+	}
+	return string(out)
+}

@@ -1,0 +1,8 @@
+// Package live does one TLS handshake with one address and returns everything that the
+// peer showed. The prober calls it.
+//
+// It never verifies: a chain that nobody trusts is as good a fact as any. It keeps the
+// certificates of a handshake that fails later, speaks old versions and weak ciphers to
+// reach old servers, and bounds every phase in time. Package inspect judges what it
+// returns.
+package live
