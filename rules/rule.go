@@ -45,6 +45,7 @@ type Adjust struct {
 	Severity      certmedic.Severity
 	Runbook       string
 	Disabled      bool
+	Ladder        []certmedic.Step // in place of the rule's own
 }
 
 // Adjusted returns the rules with the adjustments made, those that were disabled left out.
@@ -72,6 +73,9 @@ func Adjusted(rules []Rule, adjust map[string]Adjust) ([]Rule, error) {
 		}
 		if a.Runbook != "" {
 			r.Runbook = a.Runbook
+		}
+		if len(a.Ladder) > 0 {
+			r.Ladder = a.Ladder
 		}
 		out = append(out, r)
 	}

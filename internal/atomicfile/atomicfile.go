@@ -34,6 +34,19 @@ func Write(path string, data []byte, mode fs.FileMode, uid, gid int) error {
 	return staged.Commit()
 }
 
+// Create writes a file that must not exist yet, whole or not at all.
+func Create(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("creating %q: %w", path, err)
+	}
+	_, errWrite := f.Write(data)
+	if err := errors.Join(errWrite, f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("writing %q: %w", path, err), os.Remove(path))
+	}
+	return nil
+}
+
 // Staged is new content that is safely on disk beside its target, waiting for its
 // rename. It must be ended with Commit or Abort, and is used by one goroutine.
 type Staged struct {

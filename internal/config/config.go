@@ -27,6 +27,7 @@ type Remediation struct {
 	Mode              certmedic.Mode `yaml:"mode" enum:"observe plan approve auto" doc:"How far remediation may go at most. The effective mode of a certificate is the lower of this and its own."`
 	MaxActionsPerHour int            `yaml:"max_actions_per_hour" doc:"The most actions in any hour, over all certificates."`
 	MaxConcurrent     int            `yaml:"max_concurrent" doc:"The most actions at the same time."`
+	CommandTimeout    time.Duration  `yaml:"command_timeout" doc:"The most time that one hook, test, reload or alive command may take before it is ended with its process group."`
 	FreezeFile        string         `yaml:"freeze_file" form:"path" doc:"While this file exists nothing is acted on."`
 	_                 struct{}       `unsupported:"windows"`
 }

@@ -37,6 +37,7 @@ func (r *Remediation) setDefaults() {
 	r.Mode = "observe"
 	r.MaxActionsPerHour = 10
 	r.MaxConcurrent = 2
+	r.CommandTimeout = 5 * time.Minute
 	r.FreezeFile = "/etc/certmedic/FREEZE"
 }
 

@@ -51,3 +51,12 @@ func formatDuration(d time.Duration) string {
 	}
 	return text
 }
+
+// ToJSON turns YAML, such as that of [Config.Effective], into JSON.
+func ToJSON(text []byte) ([]byte, error) {
+	data, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, fmt.Errorf("rendering the configuration as JSON: %w", err)
+	}
+	return data, nil
+}

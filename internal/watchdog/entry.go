@@ -16,6 +16,7 @@ type entry struct {
 	stored   certmedic.Stored
 	problems []certmedic.Finding // of the stored version's chain, dates and names
 	read     bool                // the source was read at least once
+	awaited  bool                // a new version was stored and has not been seen everywhere yet
 	changed  time.Time           // since when the stored version can be served: it appeared, or its deployment ended
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
@@ -26,7 +27,9 @@ type entry struct {
 	state  rules.State
 	action *certmedic.Action // the last one that was journaled
 	judged time.Time
-	timer  *time.Timer
+
+	reading, again bool // its source is being read; it changed meanwhile
+	timer          *time.Timer
 }
 
 // place names an address of an endpoint.
@@ -98,6 +101,7 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 	if renewed || freed || !e.read {
 		e.changed = now
 	}
+	e.awaited = e.awaited || renewed
 	e.stored, e.problems, e.read = stored, problems, true
 	for _, v := range stored.Known {
 		if _, ok := e.memory.Known[v]; !ok {

@@ -21,19 +21,49 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	if !ok {
 		return
 	}
-	before := e.stage()
 	if e.see(o) {
 		w.rememberLocked(e)
 	}
-	if before != certmedic.StageServed && before != certmedic.StageUnknown && e.stage() == certmedic.StageServed {
+	if e.awaited && e.unseen() == "" && e.stage() == certmedic.StageServed {
+		e.awaited = false
 		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 	}
 	w.judgeLocked(e, time.Now())
 }
 
-// Changed reads a certificate's source again after it changed on disk, judges it and has
-// its endpoints probed at once. It returns when that is done.
-func (w *Watchdog) Changed(ctx context.Context, certificate string) {
+// Changed has a certificate's source read again after it changed on disk, without waiting
+// for that: a torn source is given time to settle. Changes during a read are read after it.
+func (w *Watchdog) Changed(certificate string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, ok := w.entries[certificate]
+	if !ok || w.ctx == nil || w.ctx.Err() != nil {
+		return
+	}
+	if e.reading {
+		e.again = true
+		return
+	}
+	e.reading = true
+	w.readers.Go(func() {
+		for more := true; more; more = w.readAgain(e) {
+			w.Read(w.ctx, certificate)
+		}
+	})
+}
+
+// readAgain ends a certificate's reader, unless its source changed during the read.
+func (w *Watchdog) readAgain(e *entry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	again := e.again && w.ctx.Err() == nil
+	e.again, e.reading = false, again
+	return again
+}
+
+// Read reads a certificate's source, judges it and has its endpoints probed at once. It
+// returns when the source was read.
+func (w *Watchdog) Read(ctx context.Context, certificate string) {
 	w.mu.Lock()
 	e, ok := w.entries[certificate]
 	w.mu.Unlock()
@@ -124,10 +154,9 @@ func (w *Watchdog) poll(tree string, c certmedic.Certificate) {
 			held = append(held, name)
 		}
 	}
-	ctx := w.ctx
 	w.mu.Unlock()
 	for _, name := range held {
-		w.Changed(ctx, name)
+		w.Changed(name)
 	}
 }
 

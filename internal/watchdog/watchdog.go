@@ -89,6 +89,7 @@ type Watchdog struct {
 	entries map[string]*entry
 	order   []string
 	polling map[string]*time.Timer // by certbot tree whose locks are held
+	readers sync.WaitGroup
 }
 
 // key names an endpoint of a certificate for the scheduler.
@@ -130,6 +131,7 @@ func (w *Watchdog) Run(ctx context.Context) error {
 	w.mu.Lock()
 	w.ctx = ctx
 	w.mu.Unlock()
+	defer w.readers.Wait()
 	defer w.stop()
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/app"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/store"
+)
+
+// reader answers the reading commands: the daemon, or the state folder where none runs.
+type reader interface {
+	Status(ctx context.Context) (api.Status, error)
+	Incidents(ctx context.Context, certificate string, limit int) ([]certmedic.Incident, error)
+	History(ctx context.Context, certificate string, limit int) ([]certmedic.Action, error)
+}
+
+// settings loads the configuration for a command that needs it.
+func (e *environment) settings() (*config.Config, error) {
+	c, _, err := app.Load(e.config())
+	if err != nil {
+		return nil, fail(err)
+	}
+	return c, nil
+}
+
+// ask calls f with the daemon's client, or with what the state folder holds.
+func (e *environment) ask(ctx context.Context, f func(reader) error) error {
+	c, err := e.settings()
+	if err != nil {
+		return err
+	}
+	client := api.NewClient(c.StateDir)
+	if err := f(client); !errors.Is(err, api.ErrNoDaemon) {
+		return asFailure(err)
+	}
+	offline, err := app.OpenOffline(c, false, nil, version, slog.New(slog.DiscardHandler))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &exitError{exitUsage, fmt.Errorf("no certmedic daemon is running, and %q holds no state", c.StateDir)}
+	case err != nil:
+		return fail(err)
+	}
+	defer offline.Close()
+	return asFailure(f(kept{offline}))
+}
+
+// asFailure makes an error exit with code 1, unless it has a code of its own.
+func asFailure(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return fail(err)
+}
+
+// kept makes the state folder a reader.
+type kept struct{ *app.Offline }
+
+func (k kept) Status(ctx context.Context) (api.Status, error) { return k.Offline.Status(ctx), nil }
+
+func (k kept) Incidents(_ context.Context, certificate string, limit int) ([]certmedic.Incident, error) {
+	return k.Offline.Incidents(certificate, limit)
+}
+
+func (k kept) History(_ context.Context, certificate string, limit int) ([]certmedic.Action, error) {
+	return k.Offline.History(certificate, limit)
+}
+
+// act has the daemon carry out an action, or carries it out under the same lock where no
+// daemon runs.
+func (e *environment) act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+	c, err := e.settings()
+	if err != nil {
+		return api.ActionAnswer{}, err
+	}
+	answer, err := api.NewClient(c.StateDir).Act(ctx, r)
+	if !errors.Is(err, api.ErrNoDaemon) {
+		return answer, asFailure(err)
+	}
+	offline, err := app.OpenOffline(c, true, e.environ(), version, slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if errors.Is(err, store.ErrBusy) {
+		return api.ActionAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
+	}
+	if err != nil {
+		return api.ActionAnswer{}, fail(err)
+	}
+	defer offline.Close()
+	answer, err = offline.Act(ctx, r)
+	return answer, asFailure(err)
+}
+
+// printJSON prints a value as indented JSON.
+func (e *environment) printJSON(value any) error {
+	return printJSON(e.stdout, value)
+}
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return fail(fmt.Errorf("printing JSON: %w", err))
+	}
+	return nil
+}

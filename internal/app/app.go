@@ -1,0 +1,278 @@
+// Package app wires certmedic: it turns a configuration into running parts, listens, and
+// reloads. It is the only place that knows which receivers, sources and stores there are.
+//
+// An [App] is the process as an object. A reload ends one generation of goroutines and
+// starts the next from what is kept, the same way that a start after a crash takes; the
+// listeners, the state and the metrics live on.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	webtoolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/metrics"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/internal/web"
+)
+
+// stateWait is how long a daemon waits for another one to let go of the state.
+const stateWait = 3 * time.Second
+
+// Options are what an [App] needs.
+type Options struct {
+	ConfigFile      string   // empty: this host is discovered and observed
+	ListenAddresses []string // host:port
+	WebConfigFile   string   // of exporter-toolkit: TLS and logins
+	Version         string
+	Environ         []string // for commands
+	Log             *slog.Logger
+	Reload          <-chan os.Signal         // asks for a reload of the configuration; may be nil
+	Ready           func(addresses []string) // called once everything runs; may be nil
+}
+
+// App is a daemon.
+type App struct {
+	o       Options
+	store   *store.Store
+	metrics *metrics.Exporter
+	dir     string // the state folder; it does not change over a reload
+
+	reloading sync.Mutex // held while generations change
+	mu        sync.RWMutex
+	config    *config.Config
+	current   *generation
+}
+
+// Load reads the configuration file, or returns the defaults where there is none.
+func Load(file string) (*config.Config, []config.Warning, error) {
+	if file == "" {
+		return config.Default(), nil, nil
+	}
+	return config.Load(file)
+}
+
+// Run loads the configuration and runs the daemon until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	c, warnings, err := Load(o.ConfigFile)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		o.Log.Warn("configuration", "at", w.String())
+	}
+	s, err := store.Open(c.StateDir, stateWait)
+	if err != nil {
+		return err
+	}
+	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
+	return errors.Join(a.run(ctx), s.Close())
+}
+
+// run starts the first generation and the listeners, and ends both with ctx.
+func (a *App) run(ctx context.Context) error {
+	g, err := a.build(a.config)
+	if err != nil {
+		return err
+	}
+	a.metrics.Reloaded(true)
+	servers, addresses, err := a.listen()
+	if err != nil {
+		return err
+	}
+	a.use(g)
+	g.start(ctx)
+	failed := make(chan error, len(servers))
+	for _, s := range servers {
+		go func() { failed <- s.serve() }()
+	}
+	if a.o.Ready != nil {
+		a.o.Ready(addresses)
+	}
+	return errors.Join(a.wait(ctx, failed), a.shutdown(servers))
+}
+
+// wait reloads when it is asked to, until ctx ends or a listener fails.
+func (a *App) wait(ctx context.Context, failed <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-a.o.Reload:
+			if err := a.Reload(ctx); err != nil {
+				a.o.Log.Error("reloading the configuration; the old one goes on", "err", err)
+			} else {
+				a.o.Log.Info("the configuration was reloaded")
+			}
+		}
+	}
+}
+
+// shutdown ends the listeners and the generation.
+func (a *App) shutdown(servers []*listening) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var errs []error
+	for _, s := range servers {
+		if err := s.server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, fmt.Errorf("ending a listener: %w", err))
+		}
+	}
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	errs = append(errs, a.generation().stop(), os.Remove(filepath.Join(a.dir, api.SocketName)))
+	return errors.Join(errs...)
+}
+
+// listening is a listener with its server.
+type listening struct {
+	server *http.Server
+	serve  func() error
+}
+
+// listen opens the socket of the commands and every TCP listener, before anything is
+// served, so that an address in use is told at the start.
+func (a *App) listen() ([]*listening, []string, error) {
+	login, err := hasLogin(a.o.WebConfigFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := web.New(web.Options{
+		Backend: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), Login: login, Version: a.o.Version, Log: a.o.Log,
+	})
+	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
+	if err != nil {
+		return nil, nil, err
+	}
+	private := &http.Server{Handler: s.Private(), ConnContext: web.ConnContext, ReadHeaderTimeout: 10 * time.Second}
+	all := []*listening{{private, func() error { return ended(private.Serve(socket)) }}}
+	var addresses []string
+	for _, address := range a.o.ListenAddresses {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("listening on %q: %w", address, err), socket.Close())
+		}
+		addresses = append(addresses, l.Addr().String())
+		public := &http.Server{Handler: s.Public(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+		flags := &webtoolkit.FlagConfig{WebConfigFile: &a.o.WebConfigFile}
+		all = append(all, &listening{public, func() error { return ended(webtoolkit.Serve(l, public, flags, a.o.Log)) }})
+	}
+	return all, addresses, nil
+}
+
+func ended(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serving: %w", err)
+}
+
+func (a *App) use(g *generation) {
+	a.mu.Lock()
+	a.current, a.config = g, g.config
+	a.mu.Unlock()
+	a.metrics.Use(g, len(g.watchdog.Endpoints()))
+}
+
+func (a *App) generation() *generation {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.current
+}
+
+// Reload loads the configuration again. A bad one is an error and changes nothing. The
+// state folder and the listeners stay as they are.
+func (a *App) Reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	c, warnings, err := Load(a.o.ConfigFile)
+	if err == nil && c.StateDir != a.dir {
+		err = fmt.Errorf("reloading: state_dir cannot change from %q to %q while certmedic runs", a.dir, c.StateDir)
+	}
+	if err == nil {
+		_, err = prepare(c)
+	}
+	a.metrics.Reloaded(err == nil)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		a.o.Log.Warn("configuration", "at", w.String())
+	}
+	return a.replace(ctx, c)
+}
+
+// replace ends the present generation and starts one of the configuration. What was checked
+// before cannot fail now but for the disk; then the old configuration goes on.
+func (a *App) replace(ctx context.Context, c *config.Config) error {
+	old := a.generation()
+	if err := old.stop(); err != nil {
+		a.o.Log.Error("ending the old configuration", "err", err)
+	}
+	next, err := a.build(c)
+	if err != nil {
+		a.metrics.Reloaded(false)
+		again, errAgain := a.build(old.config)
+		if errAgain != nil {
+			return errors.Join(err, errAgain)
+		}
+		next = again
+	}
+	a.use(next)
+	next.start(old.parent)
+	return err
+}
+
+// Ready reports whether a configuration runs.
+func (a *App) Ready() bool { return a.generation() != nil }
+
+// Status returns the present picture.
+func (a *App) Status() api.Status {
+	g := a.generation()
+	return statusOf(g, a.o.Version, true)
+}
+
+func statusOf(g *generation, version string, running bool) api.Status {
+	s := api.Status{
+		Version: version, Time: time.Now().UTC(), Running: running, Status: certmedic.StatusOK,
+		Mode: g.config.Remediation.Mode, Degraded: g.degraded(), Certificates: g.Views(),
+	}
+	for _, v := range s.Certificates {
+		s.Status = s.Status.Worse(v.Status)
+	}
+	return s
+}
+
+// Incidents returns the open incidents, newest first, and then the newest ended ones.
+func (a *App) Incidents(certificate string, limit int) ([]certmedic.Incident, error) {
+	return incidents(a.generation(), a.store, certificate, limit)
+}
+
+// History returns the newest actions.
+func (a *App) History(certificate string, limit int) ([]certmedic.Action, error) {
+	return history(a.store, certificate, limit)
+}
+
+// Act carries out an action that a person asked for.
+func (a *App) Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+	return a.generation().act(ctx, r)
+}
+
+// probe serves /probe by the present configuration.
+func (a *App) probe(w http.ResponseWriter, r *http.Request) {
+	a.generation().prober.ServeHTTP(w, r)
+}

@@ -1,0 +1,238 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/probe"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/probe/inspect"
+	"github.com/certmedic/certmedic/probe/live"
+	"github.com/certmedic/certmedic/probe/resolve"
+	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/rules"
+	"github.com/certmedic/certmedic/rules/ruleset"
+)
+
+// prepared is what can be made of a configuration without starting anything: the part of a
+// generation that can fail because of the configuration.
+type prepared struct {
+	rules        []rules.Rule
+	roots        []inspect.Roots
+	receivers    map[string]alerting.Notifier
+	certificates []certmedic.Certificate
+	findings     []certmedic.Finding
+}
+
+// prepare checks everything about a configuration that its decoder could not.
+func prepare(c *config.Config) (*prepared, error) {
+	p := &prepared{}
+	var errRules, errRoots, errReceivers error
+	p.rules, errRules = loadRules(c)
+	p.roots, errRoots = loadRoots(c.Probe.Roots)
+	p.receivers, errReceivers = receivers(c, nil)
+	if err := errors.Join(errRules, errRoots, errReceivers); err != nil {
+		return nil, err
+	}
+	p.certificates, p.findings = inventory(c)
+	return p, nil
+}
+
+// Check reports what is wrong with a configuration beyond what its decoder found.
+func Check(c *config.Config) error {
+	_, err := prepare(c)
+	return err
+}
+
+// The defaults of what the configuration does not set.
+const (
+	verifyTimeout = 10 * time.Second
+	recentActions = 30 * 24 * time.Hour
+)
+
+// build makes a generation of a configuration. Nothing runs before its start.
+func (a *App) build(c *config.Config) (*generation, error) {
+	p, err := prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range p.findings {
+		a.o.Log.Warn("discovery", "code", f.Code, "detail", f.Detail)
+	}
+	g := &generation{config: c, rules: p.rules, log: a.o.Log}
+	resolver := &resolve.Resolver{Servers: c.Probe.Resolvers}
+	dialer := &live.Dialer{Timeout: c.Probe.Timeout}
+	prober := &probe.Prober{
+		Lookup: resolver.Lookup, Handshake: dialer.Handshake, Roots: p.roots, Timeout: c.Probe.Timeout,
+		Warn: inspect.Threshold{Share: warnShare}, Crit: inspect.Threshold{Share: critShare},
+	}
+	if g.prober, err = probeHandler(c, resolver, dialer, p.roots); err != nil {
+		return nil, err
+	}
+	if err := a.join(g, p, prober); err != nil {
+		return nil, err
+	}
+	if g.alerter, err = a.alerter(c, g); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// The shares of lifetime below which a probe finds a leaf expiring, and badly so. The
+// shipped rules have thresholds of their own.
+const (
+	warnShare = 0.25
+	critShare = 0.10
+)
+
+// join makes the parts and ties them to each other.
+func (a *App) join(g *generation, p *prepared, prober *probe.Prober) error {
+	kept, err := a.kept()
+	if err != nil {
+		return err
+	}
+	c := g.config
+	reader := disk.Reader{Keys: &disk.KeyCache{}}
+	g.scheduler = probe.NewScheduler(probe.SchedulerOptions{
+		Interval: c.Probe.Interval, Concurrency: c.Probe.Concurrency, Probe: prober.Probe,
+		Sink: func(key string, o certmedic.Observation) { g.watchdog.Observed(key, o) },
+	})
+	g.remediator = remediate.New(remediate.Options{
+		Look:    func(ctx context.Context, name string) (remediate.Sight, error) { return g.watchdog.Look(ctx, name) },
+		Hooks:   hooks,
+		Journal: a.store,
+		Frozen:  func() bool { return exists(c.Remediation.FreezeFile) },
+		Changed: func(act certmedic.Action) { a.metrics.Acted(act); g.watchdog.Acted(act) },
+		Log:     a.o.Log, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
+		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
+		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout,
+	})
+	g.watchdog = watchdog.New(watchdog.Options{
+		Certificates: p.certificates, Engine: rules.New(p.rules), State: a.store,
+		Rules: kept.rules, Memory: kept.memory, Actions: kept.actions,
+		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: p.roots, Warn: prober.Warn, Crit: prober.Crit,
+		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
+		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
+	})
+	g.scheduler.Set(g.watchdog.Endpoints())
+	g.watcher = disk.NewWatcher(disk.Options{Sources: sources(p.certificates), Changed: g.watchdog.Changed})
+	return nil
+}
+
+func sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
+	all := map[string]certmedic.Source{}
+	for _, c := range certificates {
+		if c.Source.Kind != certmedic.SourceNone {
+			all[c.Name] = c.Source
+		}
+	}
+	return all
+}
+
+func exists(path string) bool {
+	if path == "" {
+		return false
+	}
+	_, err := os.Lstat(path)
+	return err == nil || !errors.Is(err, os.ErrNotExist) // in doubt it is frozen
+}
+
+// commandEnviron is the environment of commands: certmedic's own, without what a service
+// manager or a package's wrapper set for it alone.
+func commandEnviron(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		for _, own := range []string{"NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "INVOCATION_ID", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "SYSTEMD_EXEC_PID", "MEMORY_PRESSURE_", "SNAP"} {
+			if strings.HasPrefix(name, own) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// loadRules loads the shipped rules and the configured ones and makes the adjustments.
+func loadRules(c *config.Config) ([]rules.Rule, error) {
+	var all []rules.Rule
+	var errs []error
+	if c.Rules.Defaults {
+		shipped, err := ruleset.Load(c.Probe.DeployGrace)
+		all, errs = shipped, append(errs, err)
+	}
+	for _, pattern := range c.Rules.Files {
+		files, err := filepath.Glob(pattern)
+		errs = append(errs, err)
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("reading rules: %w", err))
+				continue
+			}
+			more, err := rules.Load(file, data, c.Probe.DeployGrace)
+			errs = append(errs, err)
+			all = append(all, more...)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return adjusted(c, all)
+}
+
+func adjusted(c *config.Config, all []rules.Rule) ([]rules.Rule, error) {
+	adjust := map[string]rules.Adjust{}
+	seen := map[string]bool{}
+	for _, r := range all {
+		if seen[r.Name] {
+			return nil, fmt.Errorf("rule %q: there are two of that name", r.Name)
+		}
+		seen[r.Name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Rules.Adjust)) {
+		from := c.Rules.Adjust[name]
+		if !seen[name] {
+			return nil, fmt.Errorf("%s: there is no rule %q to adjust", c.Position("rules.adjust."+name), name)
+		}
+		to := rules.Adjust{
+			For: from.For, KeepFiringFor: from.KeepFiringFor, Severity: from.Severity, Runbook: from.Runbook, Disabled: from.Disabled,
+		}
+		for _, s := range from.Ladder {
+			to.Ladder = append(to.Ladder, certmedic.Step(s))
+		}
+		adjust[name] = to
+	}
+	return rules.Adjusted(all, adjust)
+}
+
+// loadRoots loads the root sets that chains are verified against.
+func loadRoots(names []string) ([]inspect.Roots, error) {
+	var sets []inspect.Roots
+	var errs []error
+	for _, name := range names {
+		pool, err := x509.SystemCertPool()
+		if name != "system" {
+			pool = x509.NewCertPool()
+			var data []byte
+			if data, err = os.ReadFile(name); err == nil && !pool.AppendCertsFromPEM(data) {
+				err = errors.New("it holds no certificate")
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("loading roots %q: %w", name, err))
+		}
+		sets = append(sets, inspect.Roots{Name: name, Pool: pool})
+	}
+	return sets, errors.Join(errs...)
+}

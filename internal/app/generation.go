@@ -1,0 +1,131 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
+	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/probe"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// generation is everything that runs by one configuration.
+type generation struct {
+	config     *config.Config
+	rules      []rules.Rule
+	watchdog   *watchdog.Watchdog
+	scheduler  *probe.Scheduler
+	watcher    *disk.Watcher
+	remediator *remediate.Remediator
+	alerter    *alerting.Alerter
+	prober     http.Handler
+	log        *slog.Logger
+
+	parent context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	errs   []error
+}
+
+// start runs every part until stop, or until parent ends.
+func (g *generation) start(parent context.Context) {
+	ctx, cancel := context.WithCancel(parent)
+	g.parent, g.cancel = parent, cancel
+	for name, run := range map[string]func(context.Context) error{
+		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
+		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run,
+	} {
+		g.wg.Go(func() { g.ran(name, run(ctx)) })
+	}
+}
+
+// ran notes why a part ended, if it was not told to.
+func (g *generation) ran(name string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	g.log.Error("a part ended", "part", name, "err", err)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.errs = append(g.errs, fmt.Errorf("%s: %w", name, err))
+}
+
+// stop ends every part and waits for it. Commands that still run live on; the journal knows
+// them.
+func (g *generation) stop() error {
+	g.cancel()
+	g.wg.Wait()
+	return errors.Join(g.errs...)
+}
+
+// Views returns the present picture of every certificate.
+func (g *generation) Views() []watchdog.View { return g.watchdog.Views() }
+
+// Rules returns the rules in force.
+func (g *generation) Rules() []rules.Rule { return g.rules }
+
+// QueueOldest returns when the oldest notification that waits was told.
+func (g *generation) QueueOldest() time.Time { return g.alerter.QueueOldest() }
+
+func (g *generation) degraded() []string { return slices.Concat([]string{}, g.watcher.Degraded()) }
+
+// act plans or carries out an action that a person asked for.
+func (g *generation) act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+	q := remediate.Request{
+		Certificate: r.Certificate, Kind: r.Action, By: r.By, Why: "asked for by hand", ByHand: true, Force: r.Force, To: r.To,
+	}
+	if r.DryRun {
+		plan, decision, err := g.remediator.Plan(ctx, q)
+		if err != nil {
+			return api.ActionAnswer{}, err
+		}
+		return api.ActionAnswer{Plan: &plan, Reason: string(decision.Reason), Detail: decision.Detail}, nil
+	}
+	a, err := g.remediator.Act(ctx, q)
+	if err != nil {
+		return api.ActionAnswer{}, err
+	}
+	return api.ActionAnswer{Action: &a}, nil
+}
+
+// incidents returns the open incidents, newest first, and then the newest ended ones.
+func incidents(g *generation, s *store.Store, certificate string, limit int) ([]certmedic.Incident, error) {
+	open := []certmedic.Incident{}
+	for _, v := range g.Views() {
+		if certificate == "" || v.Name == certificate {
+			open = append(open, v.Incidents...)
+		}
+	}
+	slices.SortStableFunc(open, func(a, b certmedic.Incident) int { return b.PendingAt.Compare(a.PendingAt) })
+	if len(open) >= limit {
+		return open[:limit], nil
+	}
+	past, err := s.Incidents(certificate, limit-len(open))
+	if err != nil {
+		return nil, err
+	}
+	return append(open, past...), nil
+}
+
+// history returns the newest actions.
+func history(s *store.Store, certificate string, limit int) ([]certmedic.Action, error) {
+	actions, err := s.Actions(certificate, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	return actions[:min(limit, len(actions))], nil
+}

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/ownership"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/remediate/deploy"
+)
+
+// hooks returns certbot's deploy hooks for a certificate. The error says that the hooks, or
+// what configures them, cannot be read or could be written by others: then none is run.
+func hooks(c certmedic.Certificate) ([]deploy.Hook, error) {
+	found, findings := disk.DeployHooks(c.Source)
+	for _, f := range findings {
+		if f.Code != certmedic.FilePermissions { // those are files that certbot skips, too
+			return nil, fmt.Errorf("reading the deploy hooks: %s", f.Detail)
+		}
+	}
+	all := make([]deploy.Hook, 0, len(found))
+	var errs []error
+	for _, h := range found {
+		if !h.FromDir {
+			errs = append(errs, ownership.Check(filepath.Join(c.Source.ConfigDir, "renewal", c.Source.Lineage+".conf")))
+		}
+		all = append(all, deploy.Hook{Command: h.Command, Path: h.Path, Source: h.Source})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("checking who may configure the deploy hooks: %w", err)
+	}
+	return all, nil
+}

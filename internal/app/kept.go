@@ -1,0 +1,30 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// kept is what an earlier generation, or process, left in the state.
+type kept struct {
+	rules   map[string]rules.State
+	memory  map[string]store.Memory
+	actions []certmedic.Action
+}
+
+func (a *App) kept() (kept, error) {
+	var k kept
+	var errRules, errMemory, errActions error
+	k.rules, errRules = a.store.Rules()
+	k.memory, errMemory = a.store.Memories()
+	k.actions, errActions = a.store.Actions("", time.Now().Add(-recentActions))
+	if err := errors.Join(errRules, errMemory, errActions); err != nil {
+		return kept{}, fmt.Errorf("reading what was kept: %w", err)
+	}
+	return k, nil
+}

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/metrics"
+	"github.com/certmedic/certmedic/internal/store"
+)
+
+// Offline is certmedic without its daemon: what the commands use where none runs.
+type Offline struct {
+	app *App
+	g   *generation
+}
+
+// OpenOffline opens the state, to act if writable and else to read. Whoever acts holds the
+// state alone, as the daemon does. [store.ErrBusy] says that a daemon, or another command,
+// holds it.
+func OpenOffline(c *config.Config, writable bool, environ []string, version string, log *slog.Logger) (*Offline, error) {
+	open := store.OpenRead
+	if writable {
+		open = store.Open
+	}
+	s, err := open(c.StateDir, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{o: Options{Version: version, Environ: environ, Log: log}, store: s, metrics: metrics.New(version), config: c, dir: c.StateDir}
+	g, err := a.build(c)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &Offline{a, g}, nil
+}
+
+// Close lets go of the state.
+func (o *Offline) Close() error { return o.app.store.Close() }
+
+// Status returns what is kept and what the sources hold now. Nothing is probed.
+func (o *Offline) Status(ctx context.Context) api.Status {
+	for _, v := range o.g.Views() {
+		o.g.watchdog.Read(ctx, v.Name)
+	}
+	return statusOf(o.g, o.app.o.Version, false)
+}
+
+// Incidents returns the incidents as they were kept.
+func (o *Offline) Incidents(certificate string, limit int) ([]certmedic.Incident, error) {
+	return incidents(o.g, o.app.store, certificate, limit)
+}
+
+// History returns the newest actions.
+func (o *Offline) History(certificate string, limit int) ([]certmedic.Action, error) {
+	return history(o.app.store, certificate, limit)
+}
+
+// Act carries out an action, or plans it.
+func (o *Offline) Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+	return o.g.act(ctx, r)
+}

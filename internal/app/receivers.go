@@ -1,0 +1,103 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
+	"github.com/certmedic/certmedic/alerting/logger"
+	"github.com/certmedic/certmedic/alerting/webhook"
+	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/watchdog"
+)
+
+// receivers makes the notifiers of a configuration, by name.
+func receivers(c *config.Config, log *slog.Logger) (map[string]alerting.Notifier, error) {
+	all := map[string]alerting.Notifier{}
+	for _, r := range c.Alerting.Receivers {
+		n, err := receiver(r, log)
+		if err != nil {
+			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
+		}
+		all[r.Name] = n
+	}
+	return all, nil
+}
+
+func receiver(r config.Receiver, log *slog.Logger) (alerting.Notifier, error) {
+	switch {
+	case r.Webhook != nil:
+		w := webhook.Config{URL: string(r.Webhook.URL), Method: r.Webhook.Method, Timeout: r.Webhook.Timeout}
+		if r.Webhook.HeadersFile != "" {
+			headers, err := webhook.ReadHeaders(r.Webhook.HeadersFile)
+			if err != nil {
+				return nil, err
+			}
+			w.Headers = headers
+		}
+		return webhook.New(w, nil)
+	default:
+		return logger.New(log), nil
+	}
+}
+
+// alerter makes the one who tells people. Incidents that fire since before are assumed to be
+// known to their receivers, except where the outbox says otherwise.
+func (a *App) alerter(c *config.Config, g *generation) (*alerting.Alerter, error) {
+	notifiers, err := receivers(c, a.o.Log)
+	if err != nil {
+		return nil, err
+	}
+	var routes []alerting.Route
+	for _, r := range c.Alerting.Routes {
+		routes = append(routes, alerting.Route{Match: r.Match, To: r.To, Events: r.Events})
+	}
+	var told []alerting.Event
+	for _, v := range g.Views() {
+		for _, in := range v.Incidents {
+			if in.State == certmedic.StateFiring {
+				told = append(told, alerting.Event{
+					Kind: alerting.KindFiring, Time: in.FiringAt, Severity: in.Severity, Incident: in,
+					Certificate: alerting.Facts{Name: v.Name, Labels: v.Labels},
+				})
+			}
+		}
+	}
+	return alerting.New(alerting.Options{
+		Receivers: notifiers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
+		Log: a.o.Log, Count: a.metrics.Told,
+	})
+}
+
+// tell hands news to those who tell people: incidents when a rung of their ladder says so
+// and when they end, and good news.
+func (g *generation) tell(n watchdog.News) {
+	e := alerting.Event{Time: n.Time, Certificate: facts(n)}
+	t := n.Transition
+	switch {
+	case n.Kind == watchdog.NewsRenewed:
+		e.Kind, e.Severity = alerting.KindRenewed, certmedic.SeverityInfo
+		e.Incident.Summary = "a new version of " + n.Certificate.Name + " is stored"
+	case n.Kind == watchdog.NewsDeployed:
+		e.Kind, e.Severity = alerting.KindDeployed, certmedic.SeverityInfo
+		e.Incident.Summary = "the newest version of " + n.Certificate.Name + " is served everywhere"
+	case t.Kind == certmedic.TransitionStep && t.Step.Do == certmedic.StepNotify:
+		e.Kind, e.Severity, e.Incident, e.Step = alerting.KindFiring, t.Incident.Severity, t.Incident, t.Step
+		if t.Step.After > 0 {
+			e.Kind = alerting.KindUpdate
+		}
+	case t.Kind == certmedic.TransitionResolved:
+		e.Kind, e.Severity, e.Incident = alerting.KindResolved, t.Incident.Severity, t.Incident
+	default:
+		return
+	}
+	g.alerter.Tell(e)
+}
+
+func facts(n watchdog.News) alerting.Facts {
+	return alerting.Facts{
+		Name: n.Certificate.Name, Labels: n.Certificate.Labels, Domains: n.Names,
+		NotAfter: n.Leaf.NotAfter, Issuer: n.Leaf.Issuer, Serial: n.Leaf.Serial, SHA256: n.Leaf.SHA256,
+	}
+}

@@ -1,0 +1,182 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/watchdog"
+)
+
+// Certificates renders the series of every certificate, in the text format 0.0.4.
+func Certificates(views []watchdog.View, now time.Time) []byte {
+	r := renderer{families: families{}, now: now}
+	for i := range views {
+		r.certificate(&views[i])
+	}
+	return r.families.render()
+}
+
+type renderer struct {
+	families families
+	now      time.Time
+}
+
+// identity returns the labels of a certificate: its name, which is empty for what is only
+// watched, and its own labels, which must not shadow those of the metric.
+func identity(v *watchdog.View) []label {
+	name := v.Name
+	if v.Watched {
+		name = ""
+	}
+	return append([]label{{"certificate", name}}, target(v.Labels)...)
+}
+
+// reserved names are used by the metrics themselves.
+func reserved(name string) bool {
+	return slices.Contains([]string{
+		"certificate", "endpoint", "address", "stage", "code", "sha256", "serial", "issuer", "subject",
+		"version", "cipher", "group", "job", "instance", "le", "quantile",
+	}, name)
+}
+
+func target(labels map[string]string) []label {
+	var out []label
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		clean := labelName(name)
+		taken := slices.ContainsFunc(out, func(l label) bool { return l.name == clean })
+		if !reserved(clean) && !taken {
+			out = append(out, label{clean, labels[name]})
+		}
+	}
+	return out
+}
+
+func (r *renderer) certificate(v *watchdog.View) {
+	id := identity(v)
+	with := func(more ...label) []label { return slices.Concat(id[:1], more, id[1:]) }
+	if v.Stored != nil {
+		leaf := v.Stored.Chain[0]
+		at := with()
+		if v.Watched {
+			at = with(label{"endpoint", v.Stored.Path})
+		}
+		r.gauge("certmedic_stored_not_after_timestamp_seconds", "End of the newest stored version, in unix seconds.").add(unix(leaf.NotAfter), at...)
+		r.gauge("certmedic_stored_info", "The newest stored version: its leaf's SHA-256 and the source's own version.").
+			add(1, slices.Concat(at, []label{{"sha256", string(leaf.SHA256)}, {"version", v.Stored.Version}})...)
+	}
+	if !v.Watched {
+		r.stage(v, with)
+		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, with()...)
+		if v.Action != nil && len(v.Action.Runs) > 0 {
+			r.gauge("certmedic_hook_last_exit_code", "Exit code of the first command of the last action that failed, 0 if none did, -1 if it did not exit by itself.").add(float64(v.Hook), with()...)
+		}
+	}
+	for _, f := range v.Findings {
+		r.finding(f.Code, with(label{"endpoint", ""}, label{"address", ""}))
+	}
+	for i := range v.Endpoints {
+		r.endpoint(v, &v.Endpoints[i])
+	}
+}
+
+func (r *renderer) gauge(name, help string) *family { return r.families.gauge(name, help) }
+
+func (r *renderer) stage(v *watchdog.View, with func(...label) []label) {
+	f := r.gauge("certmedic_stage", "1 at the last stage that the newest version reached.")
+	for _, s := range certmedic.Stages() {
+		f.add(bit(v.Stage == s), with(label{"stage", string(s)})...)
+	}
+}
+
+// finding writes 1 for a finding that is there.
+func (r *renderer) finding(code certmedic.FindingCode, labels []label) {
+	r.gauge("certmedic_finding", "1 for each finding, by code.").add(1, slices.Insert(slices.Clone(labels), 3, label{"code", string(code)})...)
+}
+
+func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
+	id := identity(v)
+	for i := range e.Addresses {
+		a := &e.Addresses[i]
+		labels := slices.Concat(id[:1], []label{{"endpoint", e.Address}, {"address", a.Address}}, id[1:])
+		r.probe(e, a, labels)
+		r.served(v, a, labels)
+		seen := map[certmedic.FindingCode]bool{}
+		for _, f := range slices.Concat(a.Findings, e.Findings, drift(v, a)) {
+			if !seen[f.Code] {
+				r.finding(f.Code, labels)
+			}
+			seen[f.Code] = true
+		}
+	}
+}
+
+// drift returns the finding that an address serves another version than the stored one.
+func drift(v *watchdog.View, a *watchdog.AddressView) []certmedic.Finding {
+	if a.MatchesStored == nil || *a.MatchesStored || v.Stage == certmedic.StageDeploying {
+		return nil
+	}
+	return []certmedic.Finding{certmedic.NewFinding(certmedic.Drift, "")}
+}
+
+func (r *renderer) probe(e *watchdog.EndpointView, a *watchdog.AddressView, labels []label) {
+	success := a.Reached() && !slices.ContainsFunc(a.Findings, func(f certmedic.Finding) bool { return f.Severity == certmedic.SeverityCritical })
+	r.gauge("certmedic_probe_success", "1 if a certificate was presented in which nothing critical was found.").add(bit(success), labels...)
+	r.gauge("certmedic_probe_duration_seconds", "Duration of the last connect and handshake.").add((a.Connect + a.Handshake).Seconds(), labels...)
+	r.gauge("certmedic_probe_last_timestamp_seconds", "When the last probe ended, in unix seconds.").add(unix(e.Time), labels...)
+	if a.TLS != nil {
+		r.gauge("certmedic_tls_info", "Parameters of the TLS connection of the last probe.").
+			add(1, slices.Concat(labels, []label{{"version", a.TLS.Version}, {"cipher", a.TLS.Cipher}, {"group", a.TLS.Group}})...)
+	}
+}
+
+// served writes what an address presents; where it presents nothing now, what it presented
+// last, because its dates can still be held against the clock.
+func (r *renderer) served(v *watchdog.View, a *watchdog.AddressView, labels []label) {
+	if a.MatchesStored != nil {
+		r.gauge("certmedic_served_matches_stored", "1 if the address serves the newest stored version.").add(bit(*a.MatchesStored), labels...)
+		age := 0.0
+		if a.DriftSince != nil {
+			age = max(0, r.now.Sub(*a.DriftSince).Seconds())
+		}
+		r.gauge("certmedic_drift_seconds", "How long the address has served another version than the newest stored one; 0 if it serves that.").add(age, labels...)
+	}
+	leaf, ok := a.Leaf()
+	chainEnd := a.ChainNotAfter
+	if !ok {
+		if a.LastSeen == nil {
+			return
+		}
+		leaf = *a.LastSeen
+	}
+	if chainEnd.IsZero() {
+		chainEnd = leaf.NotAfter
+		for _, c := range a.Chain {
+			if c.NotAfter.Before(chainEnd) {
+				chainEnd = c.NotAfter
+			}
+		}
+	}
+	r.gauge("certmedic_served_not_after_timestamp_seconds", "End of the leaf that is served, in unix seconds.").add(unix(leaf.NotAfter), labels...)
+	r.gauge("certmedic_served_not_before_timestamp_seconds", "Beginning of the leaf that is served, in unix seconds.").add(unix(leaf.NotBefore), labels...)
+	r.gauge("certmedic_served_chain_not_after_timestamp_seconds", "End of the verified chain that lasts longest, else of the certificate presented that ends first, in unix seconds.").add(unix(chainEnd), labels...)
+	r.gauge("certmedic_served_lifetime_remaining_ratio", "Share of the lifetime of the leaf that is served that is left; negative once it has ended.").add(leaf.RemainingRatio(r.now), labels...)
+	r.gauge("certmedic_served_info", "The leaf that is served.").add(1, slices.Concat(labels, []label{
+		{"sha256", string(leaf.SHA256)}, {"serial", leaf.Serial}, {"issuer", leaf.Issuer}, {"subject", leaf.Subject},
+	})...)
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,266 @@
+package metrics
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// Exporter keeps the metrics of the process, over reloads of the configuration. Its methods
+// may be called from any goroutine.
+type Exporter struct {
+	registry *prometheus.Registry
+
+	probes       *prometheus.CounterVec
+	actions      *prometheus.CounterVec
+	actionLast   *prometheus.GaugeVec
+	actionTime   prometheus.Histogram
+	detect, heal prometheus.Histogram
+	told         *prometheus.CounterVec
+	queueOldest  prometheus.GaugeFunc
+	ruleFailures *prometheus.CounterVec
+	roundTime    prometheus.Gauge
+	lastRound    prometheus.Gauge
+	reloaded     prometheus.Gauge
+
+	mu     sync.Mutex
+	source Source
+	round  round
+}
+
+// Source is what the exporter asks at each scrape; the app gives it one for each
+// configuration.
+type Source interface {
+	Views() []watchdog.View
+	Rules() []rules.Rule
+	QueueOldest() time.Time // when the oldest notification that waits was told; zero if none does
+}
+
+// New returns an exporter for this version of certmedic.
+func New(version string) *Exporter {
+	seconds := []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 1800, 7200, 86400}
+	e := &Exporter{
+		registry:     prometheus.NewRegistry(),
+		probes:       counter("certmedic_probes_total", "Probes of addresses, by how they ended.", "outcome"),
+		actions:      counter("certmedic_actions_total", "Actions that ended, by outcome.", "action", "outcome"),
+		actionLast:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "certmedic_action_last_timestamp_seconds", Help: "When the last action of a kind ended, in unix seconds."}, []string{"action"}),
+		actionTime:   histogram("certmedic_action_duration_seconds", "How long actions took, verification included.", seconds),
+		detect:       histogram("certmedic_time_to_detect_seconds", "From when a new version could be served to when it was found that it is not.", seconds),
+		heal:         histogram("certmedic_time_to_heal_seconds", "From when drift was found to when the new version was served everywhere.", seconds),
+		told:         counter("certmedic_notifications_total", "Notifications, by receiver and outcome.", "receiver", "outcome"),
+		ruleFailures: counter("certmedic_rule_evaluation_failures_total", "Evaluations of a rule that ended in an error.", "rule"),
+		roundTime:    gauge("certmedic_round_duration_seconds", "How long it took to probe every endpoint once, the last time."),
+		lastRound:    gauge("certmedic_last_round_timestamp_seconds", "When every endpoint had been probed once more, in unix seconds."),
+		reloaded:     gauge("certmedic_config_last_reload_successful", "1 if the last load of the configuration succeeded."),
+	}
+	e.queueOldest = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "certmedic_notification_queue_oldest_seconds", Help: "Age of the oldest notification that waits; 0 if none does."}, e.queueAge)
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "certmedic_build_info", Help: "The version of certmedic.", ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	members := gauge("certmedic_cluster_members", "Live members of the cluster; 1 on a single host.")
+	members.Set(1)
+	e.registry.MustRegister(
+		e.probes, e.actions, e.actionLast, e.actionTime, e.detect, e.heal, e.told, e.ruleFailures, e.roundTime, e.lastRound,
+		e.reloaded, e.queueOldest, build, members,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	e.zero()
+	return e
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+}
+
+func histogram(name, help string, buckets []float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+}
+
+// zero makes the counters with closed sets of labels start at 0.
+func (e *Exporter) zero() {
+	for _, outcome := range []certmedic.FindingCode{
+		"success", certmedic.Unreachable, certmedic.DNSFailed, certmedic.Timeout, certmedic.StartTLSFailed, certmedic.HandshakeFailed,
+	} {
+		e.probes.WithLabelValues(string(outcome))
+	}
+	for _, action := range certmedic.ActionKinds() {
+		for _, outcome := range certmedic.OutcomeKinds() {
+			e.actions.WithLabelValues(string(action), string(outcome))
+		}
+	}
+}
+
+// Use makes the exporter render another source, after a reload of the configuration.
+func (e *Exporter) Use(s Source, endpoints int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.source = s
+	e.round = newRound(endpoints)
+	for _, r := range s.Rules() {
+		e.ruleFailures.WithLabelValues(r.Name)
+	}
+}
+
+// Reloaded says whether the last load of the configuration succeeded.
+func (e *Exporter) Reloaded(ok bool) { e.reloaded.Set(bit(ok)) }
+
+// Probed counts an observation.
+func (e *Exporter) Probed(o certmedic.Observation) {
+	for _, a := range o.Addresses {
+		outcome := "success"
+		if a.Error != nil && !a.Reached() {
+			outcome = string(a.Error.Reason)
+		}
+		e.probes.WithLabelValues(outcome).Inc()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if took, complete := e.round.probed(o); complete {
+		e.roundTime.Set(took.Seconds())
+		e.lastRound.Set(unix(o.Time))
+	}
+}
+
+// RuleFailed counts an evaluation that ended in an error.
+func (e *Exporter) RuleFailed(rule string) { e.ruleFailures.WithLabelValues(rule).Inc() }
+
+// Detected takes the time from when a new version could be served to the finding that it is
+// not.
+func (e *Exporter) Detected(after time.Duration) { e.detect.Observe(after.Seconds()) }
+
+// Healed takes the time from that finding to its end.
+func (e *Exporter) Healed(after time.Duration) { e.heal.Observe(after.Seconds()) }
+
+// Acted counts an action once it has ended.
+func (e *Exporter) Acted(a certmedic.Action) {
+	if a.EndedAt.IsZero() {
+		return
+	}
+	e.actions.WithLabelValues(string(a.Kind), string(a.Outcome.Kind)).Inc()
+	if a.Outcome.Kind == certmedic.OutcomeRefused || a.Outcome.Kind == certmedic.OutcomePlanned {
+		return
+	}
+	e.actionLast.WithLabelValues(string(a.Kind)).Set(unix(a.EndedAt))
+	e.actionTime.Observe(a.EndedAt.Sub(a.StartedAt).Seconds())
+}
+
+// Told counts a notification.
+func (e *Exporter) Told(receiver, outcome string) { e.told.WithLabelValues(receiver, outcome).Inc() }
+
+func (e *Exporter) queueAge() float64 {
+	e.mu.Lock()
+	s := e.source
+	e.mu.Unlock()
+	if s == nil || s.QueueOldest().IsZero() {
+		return 0
+	}
+	return max(0, time.Since(s.QueueOldest()).Seconds())
+}
+
+// Write renders all metrics in the text format 0.0.4.
+func (e *Exporter) Write(now time.Time) ([]byte, error) {
+	e.mu.Lock()
+	s := e.source
+	e.mu.Unlock()
+	var b bytes.Buffer
+	if s != nil {
+		views := s.Views()
+		b.Write(Certificates(views, now))
+		b.Write(incidents(views, s.Rules()))
+	}
+	gathered, err := e.registry.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("gathering the metrics of the process: %w", err)
+	}
+	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, f := range gathered {
+		if err := encoder.Encode(f); err != nil {
+			return nil, fmt.Errorf("rendering %q: %w", f.GetName(), err)
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// Handler serves /metrics.
+func (e *Exporter) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := e.Write(time.Now())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+		_, _ = w.Write(text) // the scraper went away: nobody is left to tell
+	})
+}
+
+// incidents renders the open incidents by rule, severity and state, with zeros for every
+// rule's own severity.
+func incidents(views []watchdog.View, all []rules.Rule) []byte {
+	type kind struct {
+		rule     string
+		severity certmedic.Severity
+		state    certmedic.IncidentState
+	}
+	counts := map[kind]float64{}
+	var order []kind
+	count := func(k kind, n float64) {
+		if _, ok := counts[k]; !ok {
+			order = append(order, k)
+		}
+		counts[k] += n
+	}
+	for _, r := range all {
+		count(kind{r.Name, r.Severity, certmedic.StatePending}, 0)
+		count(kind{r.Name, r.Severity, certmedic.StateFiring}, 0)
+	}
+	for _, v := range views {
+		for _, in := range v.Incidents {
+			count(kind{in.Rule, in.Severity, in.State}, 1)
+		}
+	}
+	fs := families{}
+	f := fs.gauge("certmedic_incidents", "Open incidents.")
+	for _, k := range order {
+		f.add(counts[k], label{"rule", k.rule}, label{"severity", string(k.severity)}, label{"state", string(k.state)})
+	}
+	return fs.render()
+}
+
+// round follows when every endpoint was probed once.
+type round struct {
+	endpoints int
+	began     time.Time
+	done      map[string]bool
+}
+
+func newRound(endpoints int) round {
+	return round{endpoints: endpoints, began: time.Now(), done: map[string]bool{}}
+}
+
+// probed notes a probe, and reports how long the round took when it is complete.
+func (r *round) probed(o certmedic.Observation) (took time.Duration, complete bool) {
+	r.done[strings.Join([]string{o.Endpoint.Address, o.Endpoint.ServerName, o.Endpoint.Protocol}, " ")] = true
+	if len(r.done) < r.endpoints {
+		return 0, false
+	}
+	took = o.Time.Sub(r.began)
+	*r = newRound(r.endpoints)
+	return took, true
+}
+
+var _ watchdog.Counters = (*Exporter)(nil)

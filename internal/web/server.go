@@ -1,0 +1,212 @@
+// Package web serves what certmedic knows over HTTP: the page, the metrics, /probe, the API,
+// and the same API with actions on the Unix socket of the commands. The app builds it from
+// a [Backend] and listens.
+//
+// It promises that reading needs nothing and changes nothing, that anything that changes
+// something on a TCP listener needs a login and the same origin, and that the socket serves
+// nobody but root and the daemon's own user.
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/web/page"
+)
+
+// Backend is what the server shows. The app implements it.
+type Backend interface {
+	Status() api.Status
+	Incidents(certificate string, limit int) ([]certmedic.Incident, error)
+	History(certificate string, limit int) ([]certmedic.Action, error)
+	Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error)
+	Reload(ctx context.Context) error
+	Ready() bool
+}
+
+// Options are what a server needs.
+type Options struct {
+	Backend Backend
+	Metrics http.Handler
+	Probe   http.Handler
+	Login   bool // the listeners of the web configuration ask for a login
+	Version string
+	Log     *slog.Logger
+}
+
+// Server holds the handlers.
+type Server struct{ o Options }
+
+// New returns a server.
+func New(o Options) *Server { return &Server{o} }
+
+// Public returns the handler of the TCP listeners.
+func (s *Server) Public() http.Handler {
+	mux := http.NewServeMux()
+	s.reading(mux)
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.Handle("GET /assets/", http.StripPrefix("/assets/", page.Assets()))
+	mux.Handle("GET /metrics", s.o.Metrics)
+	mux.Handle("GET /probe", s.o.Probe)
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "certmedic is healthy.") })
+	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))
+	return mux
+}
+
+// Private returns the handler of the Unix socket, which people with a shell on this host
+// use through the commands.
+func (s *Server) Private() http.Handler {
+	mux := http.NewServeMux()
+	s.reading(mux)
+	mux.HandleFunc("POST /api/v1/actions", s.act)
+	mux.HandleFunc("POST /-/reload", s.reload)
+	return mux
+}
+
+func (s *Server) reading(mux *http.ServeMux) {
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Status(), nil) })
+	mux.HandleFunc("GET /api/v1/incidents", func(w http.ResponseWriter, r *http.Request) {
+		incidents, err := s.o.Backend.Incidents(r.FormValue("certificate"), limit(r))
+		s.answer(w, incidents, err)
+	})
+	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
+		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
+		if peerOf(r.Context()) == nil {
+			actions = withoutOutput(actions)
+		}
+		s.answer(w, actions, err)
+	})
+}
+
+// withoutOutput leaves out what commands wrote: on the open listeners nobody reads the
+// output of hooks.
+func withoutOutput(actions []certmedic.Action) []certmedic.Action {
+	for i, a := range actions {
+		runs := make([]certmedic.Run, len(a.Runs))
+		for j, run := range a.Runs {
+			run.Stdout, run.Stderr = "", ""
+			runs[j] = run
+		}
+		actions[i].Runs = runs
+	}
+	return actions
+}
+
+// guarded lets a request through that came with a login and from the same origin.
+func (s *Server) guarded(h http.Handler) http.Handler {
+	sameOrigin := http.NewCrossOriginProtection()
+	return sameOrigin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.o.Login {
+			s.problem(w, http.StatusForbidden, "this needs a login: set basic_auth_users in --web.config.file, send SIGHUP, or use the command line")
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+}
+
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+	status := s.o.Backend.Status()
+	incidents, errIncidents := s.o.Backend.Incidents("", pageLimit)
+	actions, errActions := s.o.Backend.History("", pageLimit)
+	for _, err := range []error{errIncidents, errActions} {
+		if err != nil {
+			s.problem(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", page.ContentSecurityPolicy)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	err := page.Render(w, page.Data{
+		Version: s.o.Version, Now: time.Now(), Views: status.Certificates, Actions: withoutOutput(actions), Incidents: incidents,
+	})
+	if err != nil {
+		s.o.Log.Error("page", "err", err)
+	}
+}
+
+// pageLimit is how many actions and incidents the page shows.
+const pageLimit = 20
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if !s.o.Backend.Ready() {
+		http.Error(w, "certmedic is not ready.", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "certmedic is ready.")
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	if err := s.o.Backend.Reload(r.Context()); err != nil {
+		s.problem(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	fmt.Fprintln(w, "The configuration was reloaded.")
+}
+
+// maxBody bounds a request's body, in bytes.
+const maxBody = 1 << 20
+
+func (s *Server) act(w http.ResponseWriter, r *http.Request) {
+	var request api.ActionRequest
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil {
+		s.problem(w, http.StatusBadRequest, "reading the request: "+err.Error())
+		return
+	}
+	request.By = by(r.Context(), request.By)
+	answer, err := s.o.Backend.Act(r.Context(), request)
+	s.answer(w, answer, err)
+}
+
+// by names who asked: what the command said, and the socket's peer, which cannot lie.
+func by(ctx context.Context, claimed string) string {
+	p := peerOf(ctx)
+	if p == nil {
+		return "api"
+	}
+	name := "uid " + strconv.FormatUint(uint64(p.Uid), 10)
+	if claimed != "" {
+		name = claimed + " (" + name + ")"
+	}
+	return name
+}
+
+// limit reads how many entries are wanted: 100, if nothing else was said, and at most
+// 10,000.
+func limit(r *http.Request) int {
+	n, err := strconv.Atoi(r.FormValue("limit"))
+	if err != nil || n <= 0 {
+		return 100
+	}
+	return min(n, 10_000)
+}
+
+func (s *Server) answer(w http.ResponseWriter, value any, err error) {
+	if err != nil {
+		s.problem(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		s.o.Log.Debug("answering", "err", err)
+	}
+}
+
+func (s *Server) problem(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(api.Problem{Error: message}) // the client went away: nobody is left to tell
+}
