@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -75,6 +76,9 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
 	c.decision = guard.Decide(cs)
+	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
+		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
+	}
 	if leaf, ok := sight.Stored.Leaf(); c.decision.Allowed() && q.To != "" && (!ok || !prefixed(leaf.SHA256, q.To)) {
 		c.decision = guard.Decision{Reason: guard.UnsupportedKind, Detail: fmt.Sprintf("version %q is not the stored one; only that can be redeployed", q.To)}
 	}

@@ -158,10 +158,11 @@ func (r *Remediator) wanted(certificate string) (Want, bool) {
 	}), true
 }
 
-// settle is how often a worker that was refused looks again while nothing wakes it, and
-// doze the least time between two looks.
+// settle is how often a worker that was refused looks again while nothing wakes it, idle
+// the same where only a change can help, and doze the least time between two looks.
 const (
 	settle = 10 * time.Second
+	idle   = 5 * time.Minute
 	doze   = 200 * time.Millisecond
 )
 
@@ -183,6 +184,8 @@ func (r *Remediator) work(ctx context.Context, certificate string, wake <-chan s
 		told = decision.Reason
 		wait := settle
 		switch {
+		case !decision.Allowed() && !decision.Reason.Waits():
+			wait = idle
 		case !decision.Retry.IsZero():
 			wait = time.Until(decision.Retry)
 		case a.Outcome.Kind != "" && a.Outcome.Kind != certmedic.OutcomeRefused:

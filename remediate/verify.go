@@ -57,7 +57,7 @@ func (r *Remediator) round(ctx context.Context, certificate string, version cert
 	if bound == 0 {
 		return false, "no bound address was seen"
 	}
-	return true, fmt.Sprintf("%s is served by all %d bound addresses", version.Short(), bound)
+	return true, fmt.Sprintf("%s is served by every bound address (%d)", version.Short(), bound)
 }
 
 // pauseFor waits, or returns early when ctx ends.

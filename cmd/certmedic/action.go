@@ -130,6 +130,9 @@ func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
 			fmt.Fprintf(e.stdout, "         with %s\n", printable(v))
 		}
 	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(e.stdout, "note     %s\n", printable(note))
+	}
 	if answer.Reason == "" {
 		fmt.Fprintln(e.stdout, "verify   every bound address serves the version, in two rounds one second apart")
 		return

@@ -95,10 +95,22 @@ func or(s, otherwise string) string {
 }
 
 func servedUntil(v watchdog.View, now time.Time) string {
-	if len(v.Endpoints) == 0 || v.Leaf.SHA256 == "" {
+	var first certmedic.CertFacts
+	for _, ep := range v.Endpoints {
+		for _, a := range ep.Addresses {
+			leaf, ok := a.Leaf()
+			if !ok && a.LastSeen != nil {
+				leaf, ok = *a.LastSeen, true
+			}
+			if ok && (first.SHA256 == "" || leaf.NotAfter.Before(first.NotAfter)) {
+				first = leaf
+			}
+		}
+	}
+	if first.SHA256 == "" {
 		return "-"
 	}
-	return until(v.Leaf, now)
+	return until(first, now)
 }
 
 func storedUntil(v watchdog.View, now time.Time) string {

@@ -232,6 +232,7 @@ func (a *App) replace(ctx context.Context, c *config.Config) error {
 		}
 		next = again
 	}
+	next.watchdog.Inherit(old.watchdog)
 	a.use(next)
 	next.start(old.parent)
 	return err

@@ -45,6 +45,7 @@ type generation struct {
 func (g *generation) start(parent context.Context) {
 	ctx, cancel := context.WithCancel(parent)
 	g.parent, g.cancel = parent, cancel
+	g.watchdog.Start(ctx)
 	for name, run := range map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run,

@@ -15,12 +15,13 @@ import (
 // what configures them, cannot be read or could be written by others: then none is run.
 func hooks(c certmedic.Certificate) ([]deploy.Hook, error) {
 	found, findings := disk.DeployHooks(c.Source)
+	all := make([]deploy.Hook, 0, len(found))
 	for _, f := range findings {
-		if f.Code != certmedic.FilePermissions { // those are files that certbot skips, too
+		if f.Code != certmedic.FilePermissions {
 			return nil, fmt.Errorf("reading the deploy hooks: %s", f.Detail)
 		}
+		all = append(all, deploy.Hook{Skipped: f.Detail})
 	}
-	all := make([]deploy.Hook, 0, len(found))
 	var errs []error
 	for _, h := range found {
 		if !h.FromDir {

@@ -38,7 +38,7 @@ func (e *Error) Error() string {
 // Check reports whether only root and the effective user of this process can change the
 // file at path. The file, its parent folders and the symbolic links on the way have to
 // belong to one of the two, and nobody else may write the file or the folders. A group
-// may write only if it is root's (gid 0). A folder that others may write is accepted as
+// may write only if it is root's (gid 0) or has the owner as its only member. A folder that others may write is accepted as
 // a parent if it belongs to root and has the sticky bit, as /tmp has.
 //
 // The error is an [*Error], or wraps the [fs.PathError] of a path that cannot be looked
@@ -160,7 +160,7 @@ func (c component) checkFile() error {
 	if mode&0o002 != 0 {
 		return c.problem("may be written by others", "chmod go-w")
 	}
-	if mode&0o020 != 0 && c.owner().Gid != 0 {
+	if mode&0o020 != 0 && c.owner().Gid != 0 && !local().private(c.owner().Gid, c.owner().Uid) {
 		return c.problem("may be written by its group", "chmod g-w")
 	}
 	return nil

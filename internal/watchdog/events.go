@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -175,5 +176,26 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 func (w *Watchdog) rememberLocked(e *entry) {
 	if err := w.o.State.SaveMemory(e.cert.Name, e.memory); err != nil {
 		w.o.Log.Error("keeping what addresses served", "certificate", e.cert.Name, "err", err)
+	}
+}
+
+// Inherit takes over what another watchdog saw of endpoints and sources that both have, so
+// that a reload of the configuration blinds nobody. Call it before Start.
+func (w *Watchdog) Inherit(before *Watchdog) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	for name, old := range before.entries {
+		e, ok := w.entries[name]
+		if !ok {
+			continue
+		}
+		if e.cert.Source == old.cert.Source {
+			e.stored, e.problems, e.read, e.changed = old.stored, old.problems, old.read, old.changed
+		}
+		for _, ep := range e.cert.Endpoints {
+			if o, ok := old.observed[old.name(ep)]; ok && reflect.DeepEqual(o.Endpoint, ep) {
+				e.see(o)
+			}
+		}
 	}
 }

@@ -124,9 +124,13 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 		c.Drift = true
 		c.DriftAge = max(c.DriftAge, now.Sub(since))
 		support.Members = append(support.Members, spoken(at))
-		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.seen[at], leaf)})
+		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.seen[at], leaf) + e.stranger(at)})
 	}
 	slices.SortFunc(support.Evidence, func(a, b certmedic.Evidence) int { return strings.Compare(a.Source, b.Source) })
+	if a := e.action; c.Drift && a != nil && a.Version == leaf.SHA256 && a.Outcome.Detail != "" {
+		line := strings.ReplaceAll(string(a.Outcome.Kind), "_", " ") + ": " + a.Outcome.Detail
+		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: string(a.Kind), Line: line})
+	}
 	c.Support["certificate.drift"] = support
 	if why := e.unseen(); !c.Drift && why != "" {
 		undecide(c.Undecided, why, "certificate.drift", "certificate.drift_age")
@@ -139,6 +143,18 @@ func driftLine(served, stored certmedic.CertFacts) string {
 		line += "; what is served is newer than what is stored"
 	}
 	return line
+}
+
+// stranger says that nothing is done about a place that was never seen to serve a version
+// of this certificate.
+func (e *entry) stranger(at string) string {
+	endpoint, address, _ := strings.Cut(at, "|")
+	for _, ep := range e.cert.Endpoints {
+		if e.name(ep) == endpoint && e.bound(ep, address) {
+			return ""
+		}
+	}
+	return "; no version of this certificate was ever seen there, so nothing is done about it"
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }

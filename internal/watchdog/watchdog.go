@@ -85,7 +85,7 @@ type Watchdog struct {
 	o Options
 
 	mu      sync.Mutex
-	ctx     context.Context // of Run; before it nothing is judged
+	ctx     context.Context // of Start; before it nothing is judged
 	entries map[string]*entry
 	order   []string
 	polling map[string]*time.Timer // by certbot tree whose locks are held
@@ -126,11 +126,16 @@ func New(o Options) *Watchdog {
 // changes facts.
 const judgeEvery = 15 * time.Second
 
-// Run judges until ctx ends.
-func (w *Watchdog) Run(ctx context.Context) error {
+// Start makes the watchdog judge what it is told from now on, until ctx ends. It comes before
+// anything that tells it something; Run follows.
+func (w *Watchdog) Start(ctx context.Context) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.ctx = ctx
-	w.mu.Unlock()
+}
+
+// Run judges what nothing happens to, until the context of Start ends.
+func (w *Watchdog) Run(ctx context.Context) error {
 	defer w.readers.Wait()
 	defer w.stop()
 	tick := time.NewTicker(judgeEvery)
@@ -192,7 +197,9 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 	for _, t := range result.Transitions {
 		w.announceLocked(e, t)
 	}
-	w.o.Want(e.cert.Name, wants(e.state))
+	if e.cert.Mode != certmedic.ModeObserve {
+		w.o.Want(e.cert.Name, wants(e.state))
+	}
 	w.wakeLocked(e, now, result.Next)
 }
 
@@ -254,7 +261,7 @@ func wants(state rules.State) []remediate.Want {
 		}
 		for _, step := range in.Climbed {
 			if step != certmedic.StepNotify {
-				all = append(all, remediate.Want{Kind: certmedic.ActionKind(step), Rule: in.Rule, Why: in.Reason})
+				all = append(all, remediate.Want{Kind: certmedic.ActionKind(step), Rule: in.Rule, Why: in.Summary})
 			}
 		}
 	}

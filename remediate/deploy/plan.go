@@ -27,6 +27,7 @@ type Hook struct {
 	Command string // what certbot hands to /bin/sh -c
 	Path    string // the script, to be checked and watched for changes; empty where it is not a path
 	Source  string // where it is configured, for people
+	Skipped string // why certbot does not run it, and nor does certmedic; empty for those that run
 }
 
 // Phase says what a command of a plan is for.
@@ -67,6 +68,7 @@ type Plan struct {
 	Commands    []Command             `json:"commands"`
 	Locks       []string              `json:"-"`     // what must not be shared with another plan at the same time
 	Basis       string                `json:"basis"` // hash of what would be run and installed
+	Notes       []string              `json:"notes"` // what people should know: hooks that are there and do not run
 }
 
 // Empty reports whether there is nothing to do.
@@ -84,6 +86,11 @@ func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error
 	env := append(slices.Clone(environ), added...)
 	var basis []string
 	for _, h := range hooks {
+		if h.Skipped != "" {
+			p.Notes = append(p.Notes, h.Skipped)
+			basis = append(basis, stat(h.Path))
+			continue
+		}
 		if h.Path != "" {
 			if err := ownership.Check(h.Path); err != nil {
 				return Plan{}, fmt.Errorf("checking hook %q: %w", h.Command, err)
@@ -146,7 +153,7 @@ func (p *Plan) add(d certmedic.Destination, phase Phase, environ []string) {
 }
 
 func newPlan(stored certmedic.Stored) Plan {
-	p := Plan{Files: []File{}, Commands: []Command{}}
+	p := Plan{Files: []File{}, Commands: []Command{}, Notes: []string{}}
 	if leaf, ok := stored.Leaf(); ok {
 		p.Version = leaf.SHA256
 	}
