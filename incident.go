@@ -72,10 +72,12 @@ type Incident struct {
 // Open reports whether the incident is pending or firing.
 func (i Incident) Open() bool { return i.State == StatePending || i.State == StateFiring }
 
-// Evidence is a line that shows what was claimed, and where it is from.
+// Evidence is a line that shows what was claimed, and where it is from. Output marks what a
+// command wrote: it is redacted, told to people, and left out where reading is open to all.
 type Evidence struct {
 	Source string `json:"source"`
 	Line   string `json:"line"`
+	Output bool   `json:"output,omitempty"`
 }
 
 // TransitionKind says what changed about an incident.

@@ -113,7 +113,7 @@ func (e Event) presentable() Event {
 	e.Incident.NextStep = clean(e.Incident.NextStep)
 	evidence := make([]certmedic.Evidence, 0, len(e.Incident.Evidence))
 	for _, ev := range e.Incident.Evidence {
-		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line)})
+		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line), Output: ev.Output})
 	}
 	e.Incident.Evidence = evidence
 	return e

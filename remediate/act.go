@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +37,11 @@ func (r *Remediator) Plan(ctx context.Context, q Request) (deploy.Plan, guard.De
 // Act carries out one action that a person asked for, and returns it as the journal has it.
 // A refusal is not an error: it is an action with the outcome refused.
 func (r *Remediator) Act(ctx context.Context, q Request) (certmedic.Action, error) {
+	ctx, end, err := r.begin(ctx)
+	if err != nil {
+		return certmedic.Action{}, err
+	}
+	defer end()
 	q.ByHand = true
 	a, _, err := r.attempt(ctx, q, "")
 	return a, err
@@ -59,12 +64,12 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 	}
 	plan, untrusted := r.plan(sight, q.Kind)
 	now := time.Now()
-	history, err := r.o.Journal.Actions("", now.Add(-24*time.Hour))
+	history, err := r.o.Journal.Actions("", now.Add(-historyFor))
 	if err != nil {
 		return considered{}, fmt.Errorf("reading the journal: %w", err)
 	}
 	c := considered{sight: sight, plan: plan}
-	c.attempts, c.earlier = attempts(history, q.Certificate, plan)
+	c.attempts, c.earlier = attempts(history, q.Kind, plan)
 	cs := guard.Case{
 		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
 		Stored: sight.Stored, Problems: sight.Problems, Runnable: !plan.Empty(), Untrusted: untrusted,
@@ -122,14 +127,17 @@ func need(s Sight) (needed, bound, dire bool) {
 
 // attempts counts how often the cure of this plan was tried without healing, since it last
 // healed or was another one, and returns the last try. History is newest first.
-func attempts(history []certmedic.Action, certificate string, p deploy.Plan) (n int, last *certmedic.Action) {
+func attempts(history []certmedic.Action, kind certmedic.ActionKind, p deploy.Plan) (n int, last *certmedic.Action) {
 	for i := range history {
 		a := &history[i]
-		if a.Certificate != certificate || !acted(*a) {
+		if a.Certificate != p.Certificate || !acted(*a) {
 			continue
 		}
 		if a.Version != p.Version || a.Basis != p.Basis || a.Outcome.Kind == certmedic.OutcomeHealed {
 			break
+		}
+		if a.Kind != kind {
+			continue // a reload that did not heal says nothing about a redeploy
 		}
 		if n++; last == nil {
 			last = a
@@ -150,7 +158,7 @@ func acted(a certmedic.Action) bool {
 func actionsSince(history []certmedic.Action, since time.Time) int {
 	n := 0
 	for _, a := range history {
-		if acted(a) && a.StartedAt.After(since) {
+		if (acted(a) || a.Outcome.Kind == certmedic.OutcomeRunning) && a.StartedAt.After(since) {
 			n++
 		}
 	}
@@ -160,6 +168,9 @@ func actionsSince(history []certmedic.Action, since time.Time) int {
 // attempt carries out one request if the guard allows it, before and after its turn came.
 // A refusal for the reason that was told before is not recorded again.
 func (r *Remediator) attempt(ctx context.Context, q Request, told guard.Reason) (certmedic.Action, guard.Decision, error) {
+	if err := r.resumeOnce(ctx); err != nil {
+		return certmedic.Action{}, guard.Decision{}, err
+	}
 	c, err := r.consider(ctx, q)
 	if err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
@@ -255,8 +266,23 @@ func (r *Remediator) carryOut(ctx context.Context, q Request, c considered) (cer
 	if t.action.Outcome.Kind == certmedic.OutcomeRunning {
 		return t.action, ctx.Err() // certmedic ends; the next start verifies what is in flight
 	}
-	t.action.EndedAt = time.Now().UTC()
-	return t.action, errors.Join(r.record(t.action), os.RemoveAll(t.dir))
+	return t.action, r.end(&t.action)
+}
+
+// end records an action that has ended and removes its folder. The folder stays where the
+// old files are not back: it holds the only copy of them.
+func (r *Remediator) end(a *certmedic.Action) error {
+	a.EndedAt = time.Now().UTC()
+	if err := r.record(*a); err != nil {
+		return err
+	}
+	if a.Outcome.Kind == certmedic.OutcomeFailed && slices.ContainsFunc(a.Changes, func(c certmedic.Change) bool { return !c.PutBack }) {
+		return nil
+	}
+	if err := os.RemoveAll(r.runDir(*a)); err != nil {
+		return fmt.Errorf("clearing up after %s of %q: %w", a.Kind, a.Certificate, err)
+	}
+	return nil
 }
 
 func (r *Remediator) runDir(a certmedic.Action) string { return filepath.Join(r.o.RunDir, a.ID) }

@@ -2,6 +2,7 @@ package remediate
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -71,6 +72,9 @@ type Remediator struct {
 	slots chan struct{}
 	locks keyedLocks
 
+	resuming sync.Mutex
+	resumed  bool // what was in flight when certmedic last ended has been brought to its end
+
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil before
 	wants   map[string][]Want
@@ -90,18 +94,33 @@ func New(o Options) *Remediator {
 // wanted until ctx ends. It returns after every worker has. Commands that still run then
 // live on; the journal knows them.
 func (r *Remediator) Run(ctx context.Context) error {
-	if err := r.resume(ctx); err != nil {
-		return err
-	}
 	r.mu.Lock()
 	r.ctx = ctx
 	for certificate := range r.wants {
 		r.wakeLocked(certificate)
 	}
 	r.mu.Unlock()
+	err := r.resumeOnce(ctx)
 	<-ctx.Done()
+	r.mu.Lock() // whoever began before this is waited for, nobody begins after it
+	r.mu.Unlock()
 	r.wg.Wait()
-	return nil
+	return err
+}
+
+// begin binds an action that a person asked for to the life of Run, so that it ends as the
+// others do and not with the person's connection. Without Run it lives as long as ctx.
+func (r *Remediator) begin(ctx context.Context) (life context.Context, end func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx == nil {
+		return ctx, func() {}, nil
+	}
+	if err := r.ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("beginning an action while certmedic ends: %w", err)
+	}
+	r.wg.Add(1)
+	return r.ctx, r.wg.Done, nil
 }
 
 // Want says everything that the rules want for a certificate now; empty withdraws it. It

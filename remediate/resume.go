@@ -2,25 +2,37 @@ package remediate
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/certmedic/certmedic"
-	"github.com/certmedic/certmedic/internal/atomicfile"
 	"github.com/certmedic/certmedic/internal/execx"
 	"github.com/certmedic/certmedic/remediate/deploy"
 )
 
-// inFlightFor bounds how far back an action is looked for that never ended.
-const inFlightFor = 30 * 24 * time.Hour
+// historyFor bounds how far back the journal is read: for actions that never ended, and for
+// attempts that did not heal.
+const historyFor = 30 * 24 * time.Hour
+
+// resumeOnce ends what was in flight before anything new begins. Whoever comes meanwhile
+// waits.
+func (r *Remediator) resumeOnce(ctx context.Context) error {
+	r.resuming.Lock()
+	defer r.resuming.Unlock()
+	if r.resumed {
+		return nil
+	}
+	if err := r.resume(ctx); err != nil {
+		return err
+	}
+	r.resumed = ctx.Err() == nil
+	return ctx.Err()
+}
 
 // resume ends what was in flight when certmedic last ended: it waits for commands that
 // outlived it, looks whether the version is served, and puts a half-done deployment back.
 func (r *Remediator) resume(ctx context.Context) error {
-	actions, err := r.o.Journal.Actions("", time.Now().Add(-inFlightFor))
+	actions, err := r.o.Journal.Actions("", time.Now().Add(-historyFor))
 	if err != nil {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
@@ -58,47 +70,54 @@ func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case verified:
+	case verified && deploy.Installed(a.Changes):
 		a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeHealed, Reason: "interrupted", Detail: "certmedic was restarted meanwhile; " + detail}
 	case len(a.Changes) > 0:
 		a.Outcome = r.revert(ctx, &a, detail)
 	default:
 		a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "interrupted", Detail: "certmedic was restarted meanwhile; " + detail}
 	}
-	a.EndedAt = time.Now().UTC()
-	return errors.Join(r.record(a), os.RemoveAll(r.runDir(a)))
+	if a.Outcome.Kind == certmedic.OutcomeRunning {
+		return nil
+	}
+	return r.end(&a)
 }
 
 // revert puts the files of an interrupted deployment back and makes the services load them.
+// What they served before is not known any more, so nothing is claimed about it.
 func (r *Remediator) revert(ctx context.Context, a *certmedic.Action, detail string) certmedic.Outcome {
 	because := certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "interrupted", Detail: "certmedic was restarted meanwhile; " + detail}
+	t := &transaction{r: r, action: *a, dir: r.runDir(*a)}
 	sight, err := r.o.Look(ctx, a.Certificate)
-	if err != nil {
-		because.Detail += "; " + err.Error()
-		return because
+	if err == nil {
+		t.plan, err = deploy.Steps(sight.Certificate.Destinations, sight.Stored, r.o.Environ, true)
 	}
-	plan, err := deploy.Steps(sight.Certificate.Destinations, sight.Stored, r.o.Environ, true)
 	if err != nil {
-		because.Detail += "; " + err.Error()
-		return because
+		because.Detail += "; no service is made to load the old files: " + err.Error()
 	}
-	t := &transaction{r: r, action: *a, plan: plan, before: sight, dir: r.runDir(*a)}
-	outcome := t.putBack(ctx, because, true)
+	outcome := t.putBack(ctx, because, err == nil)
 	*a = t.action
 	return outcome
 }
 
-// sweep removes what an interrupted deployment had staged and not yet renamed.
+// sweep removes what an interrupted deployment had staged and not yet renamed: beside what
+// it was about to change, and beside every file of the certificate, because it stages before
+// it journals the changes.
 func (r *Remediator) sweep(ctx context.Context, a certmedic.Action) {
-	sight, err := r.o.Look(ctx, a.Certificate)
-	if err != nil {
-		return
+	paths := make([]string, 0, len(a.Changes))
+	for _, c := range a.Changes {
+		paths = append(paths, c.Path)
 	}
-	for _, d := range sight.Certificate.Destinations {
-		for _, f := range d.Files {
-			if err := atomicfile.Sweep(filepath.Dir(f.To)); err != nil {
-				r.o.Log.Warn("sweeping staged files", "path", f.To, "err", err)
+	if sight, err := r.o.Look(ctx, a.Certificate); err == nil {
+		for _, d := range sight.Certificate.Destinations {
+			for _, f := range d.Files {
+				paths = append(paths, f.To)
 			}
+		}
+	}
+	for _, path := range paths {
+		if err := deploy.Sweep(path); err != nil {
+			r.o.Log.Warn("sweeping staged files", "path", path, "err", err)
 		}
 	}
 }

@@ -97,7 +97,13 @@ func (t *transaction) ranBefore(c deploy.Command) bool {
 	if t.earlier == nil || t.earlier.Outcome.Kind != certmedic.OutcomeFailed {
 		return false
 	}
-	return !slices.ContainsFunc(t.earlier.Runs, func(r certmedic.Run) bool { return r.Name == c.Name && !r.Succeeded() })
+	failed := map[string]bool{}
+	for _, r := range t.earlier.Runs {
+		if !r.Succeeded() {
+			failed[r.Name] = true
+		}
+	}
+	return len(failed) > 0 && !failed[c.Name]
 }
 
 // command runs one command. Its pid is in the journal before it may begin.
@@ -158,7 +164,11 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 	}
 	for _, c := range t.plan.Commands {
 		c.Name += " (put back)"
-		if run := t.command(ctx, c); !run.Succeeded() {
+		run := t.command(ctx, c)
+		if run.Result == certmedic.RunCancelled {
+			return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+		}
+		if !run.Succeeded() {
 			because.Kind = certmedic.OutcomeFailed
 			because.Detail += "; the old files are back, but " + runFailed(run).Detail
 			return because
@@ -170,6 +180,9 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 
 // asBefore says whether every address serves again what it served before the action.
 func (t *transaction) asBefore(ctx context.Context) string {
+	if len(t.before.Addresses) == 0 {
+		return ""
+	}
 	pauseFor(ctx, roundGap)
 	now, err := t.r.o.Look(ctx, t.action.Certificate)
 	if err != nil {
@@ -199,15 +212,16 @@ func runFailed(run certmedic.Run) certmedic.Outcome {
 	case certmedic.RunTimedOut:
 		how = "timed out after " + run.Duration.Round(time.Second).String()
 	}
-	line := how
+	evidence := []certmedic.Evidence{{Source: run.Name, Line: how}}
+	if run.Detail != "" {
+		evidence[0].Line += ": " + run.Detail
+	}
 	if last := lastLine(run.Stderr); last != "" {
-		line += ": " + last
-	} else if run.Detail != "" {
-		line += ": " + run.Detail
+		evidence = append(evidence, certmedic.Evidence{Source: run.Name, Line: last, Output: true})
 	}
 	return certmedic.Outcome{
-		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q ended with %s", run.Name, line),
-		Evidence: []certmedic.Evidence{{Source: run.Name, Line: line}},
+		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q ended with %s", run.Name, evidence[0].Line),
+		Evidence: evidence,
 	}
 }
 

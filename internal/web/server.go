@@ -72,32 +72,27 @@ func (s *Server) Private() http.Handler {
 }
 
 func (s *Server) reading(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Status(), nil) })
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
+		status := s.o.Backend.Status()
+		if open(r) {
+			status.Certificates = openViews(status.Certificates)
+		}
+		s.answer(w, status, nil)
+	})
 	mux.HandleFunc("GET /api/v1/incidents", func(w http.ResponseWriter, r *http.Request) {
 		incidents, err := s.o.Backend.Incidents(r.FormValue("certificate"), limit(r))
+		if open(r) {
+			incidents = openIncidents(incidents)
+		}
 		s.answer(w, incidents, err)
 	})
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
-		if peerOf(r.Context()) == nil {
-			actions = withoutOutput(actions)
+		if open(r) {
+			actions = openActions(actions)
 		}
 		s.answer(w, actions, err)
 	})
-}
-
-// withoutOutput leaves out what commands wrote: on the open listeners nobody reads the
-// output of hooks.
-func withoutOutput(actions []certmedic.Action) []certmedic.Action {
-	for i, a := range actions {
-		runs := make([]certmedic.Run, len(a.Runs))
-		for j, run := range a.Runs {
-			run.Stdout, run.Stderr = "", ""
-			runs[j] = run
-		}
-		actions[i].Runs = runs
-	}
-	return actions
 }
 
 // guarded lets a request through that came with a login and from the same origin.
@@ -112,7 +107,7 @@ func (s *Server) guarded(h http.Handler) http.Handler {
 	}))
 }
 
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	status := s.o.Backend.Status()
 	incidents, errIncidents := s.o.Backend.Incidents("", pageLimit)
 	actions, errActions := s.o.Backend.History("", pageLimit)
@@ -127,7 +122,8 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	err := page.Render(w, page.Data{
-		Version: s.o.Version, Now: time.Now(), Views: status.Certificates, Actions: withoutOutput(actions), Incidents: incidents,
+		Version: s.o.Version, Now: time.Now(), Views: openViews(status.Certificates), Actions: openActions(actions),
+		Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
 	})
 	if err != nil {
 		s.o.Log.Error("page", "err", err)

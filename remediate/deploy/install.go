@@ -128,7 +128,7 @@ func PutBack(changes []certmedic.Change) error {
 
 func putBack(c certmedic.Change) error {
 	if c.Backup == "" {
-		if err := os.Remove(c.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(resolved(c.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
@@ -141,6 +141,33 @@ func putBack(c certmedic.Change) error {
 		return fmt.Errorf("the backup %q is not what was kept", c.Backup)
 	}
 	return atomicfile.Write(c.Path, data, fs.FileMode(c.Mode), c.UID, c.GID)
+}
+
+// Installed reports whether every file of the changes holds its new content.
+func Installed(changes []certmedic.Change) bool {
+	for _, c := range changes {
+		data, err := readFile(c.Path)
+		if err != nil {
+			return false
+		}
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != c.After {
+			return false
+		}
+	}
+	return true
+}
+
+// Sweep removes what a killed process had staged for the file at path. Call it only while
+// nothing else installs files.
+func Sweep(path string) error { return atomicfile.Sweep(filepath.Dir(resolved(path))) }
+
+// resolved follows symbolic links, as an installation does; a path that cannot be followed
+// is left as it is.
+func resolved(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
 }
 
 // modeOf returns the mode that a file gets: the configured one, else the present one, else

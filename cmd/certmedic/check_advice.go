@@ -1,0 +1,57 @@
+package main
+
+import "github.com/certmedic/certmedic"
+
+// advice says in a line what to do about a finding; empty where its detail says it all.
+func advice(code certmedic.FindingCode) string {
+	switch code {
+	case certmedic.Expired, certmedic.Expiring, certmedic.RenewalOverdue:
+		return "renew the certificate; where a newer one is stored already, reload the service (see --compare)"
+	case certmedic.NotYetValid:
+		return "set the clocks right, or wait before it is deployed"
+	case certmedic.NameMismatch:
+		return "serve the certificate of this name, or reissue it with the name in it"
+	case certmedic.SelfSigned, certmedic.Untrusted:
+		return "use a certificate of a trusted authority; name a private one's root with --ca"
+	case certmedic.IncompleteChain:
+		return "serve fullchain.pem in place of cert.pem"
+	case certmedic.WrongUsage, certmedic.NameConstraint, certmedic.NotACertificate:
+		return "reissue the certificate, and check who issued it"
+	case certmedic.Revoked:
+		return "reissue the certificate with a new key"
+	case certmedic.KeyMismatch:
+		return "install the certificate and the key of the same version together"
+	case certmedic.PinMismatch, certmedic.DANEMismatch:
+		return "publish the new key, or go back to the old one"
+	case certmedic.ChainOrder, certmedic.ChainExtra, certmedic.ChainExpiring:
+		return "serve the fullchain.pem that came with the certificate, and nothing else"
+	case certmedic.WeakKey, certmedic.WeakSignature:
+		return "reissue it with a key and a signature of today's strength"
+	case certmedic.Drift:
+		return "reload the service, so that it serves what is stored"
+	case certmedic.SplitServing:
+		return "reload the service on the nodes that serve the old version"
+	default:
+		return adviceOnReach(code)
+	}
+}
+
+// adviceOnReach is for what kept a target from being seen, and for what is stored.
+func adviceOnReach(code certmedic.FindingCode) string {
+	switch code {
+	case certmedic.LineageBroken:
+		return "repair the lineage before its next renewal"
+	case certmedic.FilePermissions:
+		return "take the key away from others: chmod 0600"
+	case certmedic.Unreachable, certmedic.Timeout:
+		return "see whether the service runs, and whether a firewall is in the way"
+	case certmedic.DNSFailed:
+		return "see whether the name is right and its DNS servers answer"
+	case certmedic.HandshakeFailed, certmedic.StartTLSFailed:
+		return "see whether this port speaks TLS, and which versions"
+	case certmedic.FileMissing, certmedic.FileUnreadable:
+		return "check the path, and who may read it"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,113 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/probe/inspect"
+)
+
+// Stored is a stored version that endpoints are compared with.
+type Stored struct {
+	Path    string                `json:"path"`    // the file that holds the leaf
+	Version string                `json:"version"` // certbot's number, or the leaf's short fingerprint
+	Chain   []certmedic.CertFacts `json:"chain"`   // leaf first, never empty
+
+	findings []certmedic.Finding
+}
+
+// ReadStored reads the certificate to compare with: a file or the folder of a lineage. A
+// path that leads to no certificate, or to more than one, is an error.
+func ReadStored(path string) (*Stored, error) {
+	items, err := disk.ReadPath(path, now())
+	if err != nil {
+		return nil, err
+	}
+	if len(items) > 1 {
+		return nil, fmt.Errorf("%q holds %d lineages; name one of them, such as %q", path, len(items), items[0].Target)
+	}
+	s := items[0].Stored
+	if len(s.Chain) == 0 {
+		return nil, fmt.Errorf("%q holds no certificate: %s", path, reasonOf(s.Findings))
+	}
+	return &Stored{Path: s.Path, Version: s.Version, Chain: s.Chain, findings: certain(s.Findings)}, nil
+}
+
+// certain leaves out what could not be seen: the key of a stored version need not be
+// readable to compare with its certificate.
+func certain(findings []certmedic.Finding) []certmedic.Finding {
+	var kept []certmedic.Finding
+	for _, f := range findings {
+		if f.Severity != certmedic.SeverityUnknown {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}
+
+func reasonOf(findings []certmedic.Finding) string {
+	if len(findings) == 0 {
+		return "nothing is stored"
+	}
+	return findings[0].Detail
+}
+
+func (c *Checker) checkPath(path string) []Result {
+	items, err := disk.ReadPath(path, c.at())
+	if err != nil {
+		code := certmedic.FileUnreadable
+		if errors.Is(err, fs.ErrNotExist) {
+			code = certmedic.FileMissing
+		}
+		r := undecided(path, code, err.Error())
+		r.Addresses[0].Protocol, r.Addresses[0].ServerName = protocolFile, c.Name
+		return []Result{r}
+	}
+	results := make([]Result, 0, len(items))
+	for i := range items {
+		target := items[i].Target
+		if len(items) == 1 {
+			target = path
+		}
+		results = append(results, newResult(target, c.describe(&items[i])))
+	}
+	return results
+}
+
+// protocolFile stands where an endpoint has its protocol.
+const protocolFile = "file"
+
+// describe says of a file what a probe says of an address.
+func (c *Checker) describe(item *disk.Item) certmedic.AddressObservation {
+	stored := item.Stored
+	a := certmedic.AddressObservation{
+		Address: stored.Path, ServerName: c.Name, Protocol: protocolFile, Stage: certmedic.ProbeDone,
+		Chain: []certmedic.CertFacts{}, Findings: []certmedic.Finding{},
+	}
+	if a.Address == "" {
+		a.Address = item.Target
+	}
+	judged := inspect.Chain(item.Certs, c.options(c.Name))
+	a.ChainNotAfter = judged.ChainNotAfter
+	a.Chain = append(a.Chain, stored.Chain...)
+	a.Findings = append(a.Findings, stored.Findings...)
+	a.Findings = append(a.Findings, judged.Findings...)
+	if len(a.Chain) == 0 {
+		a.Stage, a.Error = certmedic.ProbeResolve, unseen(stored.Findings)
+	}
+	return a
+}
+
+// unseen returns the first finding that says why nothing could be read, nil where
+// something was read that is wrong.
+func unseen(findings []certmedic.Finding) *certmedic.ProbeError {
+	for _, f := range findings {
+		if f.Severity == certmedic.SeverityUnknown {
+			return &certmedic.ProbeError{Reason: f.Code, Detail: f.Detail}
+		}
+	}
+	return nil
+}
