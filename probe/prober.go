@@ -32,6 +32,7 @@ type Prober struct {
 	Roots      []inspect.Roots   // every set has to trust a chain
 	Timeout    time.Duration     // of the resolution, and again of each address; 0: the context's
 	Warn, Crit inspect.Threshold // when a leaf counts as expiring, and when that is critical
+	At         time.Time         // verify as of then; zero: as of the probe
 
 	// AllowAddress refuses an address after the resolution, by an error that says why.
 	// Nil allows all.
@@ -147,8 +148,12 @@ func (p *Prober) describe(endpoint certmedic.Endpoint, address netip.AddrPort, r
 	for _, c := range result.Certs {
 		a.Chain = append(a.Chain, inspect.Facts(c))
 	}
+	now := p.At
+	if now.IsZero() {
+		now = time.Now()
+	}
 	judged := inspect.Chain(result.Certs, inspect.Options{
-		Now: time.Now(), ServerName: a.ServerName, Roots: p.Roots,
+		Now: now, ServerName: a.ServerName, Roots: p.Roots,
 		Warn: p.Warn, Crit: p.Crit, Pins: endpoint.Pins,
 	})
 	a.ChainNotAfter = judged.ChainNotAfter
