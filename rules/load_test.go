@@ -7,10 +7,15 @@ import (
 )
 
 func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
-	tests := []struct{ name, source string; want []string }{
-		{"an unknown variable, with the one that was meant",
+	tests := []struct {
+		name, source string
+		want         []string
+	}{
+		{
+			"an unknown variable, with the one that was meant",
 			"rules:\n  - {name: r, about: certificate, severity: info,\n     when: certificate.remainng_ratio < 0.5}",
-			[]string{`test.yml:3:23: rule "r": undeclared reference to 'certificate.remainng_ratio'`, `did you mean 'certificate.remaining_ratio'?`, "^"}},
+			[]string{`test.yml:3:23: rule "r": undeclared reference to 'certificate.remainng_ratio'`, `did you mean 'certificate.remaining_ratio'?`, "^"},
+		},
 		{"a wrong type", "rules: [{name: r, about: certificate, severity: info, when: 'certificate.drift < 3'}]", []string{"no matching overload"}},
 		{"a duration that is none", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.drift_age > duration("3d")'}]`, []string{"invalid duration"}},
 		{"a bad regular expression", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.name.matches("(")'}]`, []string{"invalid matches"}},
@@ -20,8 +25,10 @@ func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
 		{"a key twice", "rules:\n  - name: r\n    name: s", []string{"test.yml:3:5", "name"}},
 		{"a second document", "rules: []\n---\nrules: []", []string{"test.yml:3:", "second document"}},
 		{"two rules of one name", "rules:\n  - {name: r, about: certificate, severity: info, when: 'true'}\n  - {name: r, about: certificate, severity: info, when: 'true'}", []string{`test.yml:3:12: a second rule named "r"`}},
-		{"several at once", "rules:\n  - {name: r, about: certificate, severity: loud, when: 'tru', for: soon, ladder: [{do: pray}]}",
-			[]string{"severity must be", "undeclared reference to 'tru'", `"soon" is not a duration`, `not "pray"`}},
+		{
+			"several at once", "rules:\n  - {name: r, about: certificate, severity: loud, when: 'tru', for: soon, ladder: [{do: pray}]}",
+			[]string{"severity must be", "undeclared reference to 'tru'", `"soon" is not a duration`, `not "pray"`},
+		},
 		{"a step that can never come in order", "rules: [{name: r, about: certificate, severity: info, when: 'true', ladder: [{do: notify, after: 1h}, {do: notify, after: 1m}]}]", []string{"climbed in order"}},
 		{"a summary that does not parse", "rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{.Nope'}]", []string{"summary"}},
 		{"nothing at all", "rules: [{about: certificate, severity: info, when: ''}]", []string{"without a name", "no `when`"}},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // FileName is the name of the state file within the state folder.
@@ -77,7 +78,7 @@ func OpenRead(dir string, wait time.Duration) (*Store, error) {
 
 func open(dir string, o *bbolt.Options) (*Store, error) {
 	db, err := bbolt.Open(filepath.Join(dir, FileName), 0o600, o)
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("opening the state in %q: %w", dir, ErrBusy)
 	}
 	if err != nil {

@@ -175,23 +175,6 @@ func outcome(o certmedic.Outcome) (certmedic.Status, string) {
 	return certmedic.StatusUnknown, string(o.Kind)
 }
 
-// ending says how a command ended, without anything that it wrote.
-func ending(r certmedic.Run) string {
-	switch r.Result {
-	case certmedic.RunExited:
-		return fmt.Sprintf("exit code %d", r.ExitCode)
-	case certmedic.RunSignaled:
-		return "killed by " + r.Signal
-	case certmedic.RunTimedOut:
-		return "timed out after " + span(r.Duration)
-	case certmedic.RunNotStarted:
-		return "could not be started"
-	case certmedic.RunCancelled:
-		return "certmedic stopped waiting for it"
-	}
-	return string(r.Result)
-}
-
 // meaning explains a finding's code to somebody who does not know it.
 func meaning(code certmedic.FindingCode) string {
 	if text, ok := meanings[code]; ok {
