@@ -232,7 +232,7 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 		return
 	}
 	for _, r := range a.Runs {
-		if r.Result != certmedic.RunRunning && !r.Succeeded() {
+		if blamed(r) {
 			c.HookExitCode = exitCode(r)
 			break
 		}
@@ -242,6 +242,12 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 
 // reasonExhausted is the guard's code for having given up.
 const reasonExhausted = "attempts_exhausted"
+
+// blamed reports whether a command ended, and not well. One that certmedic stopped waiting
+// for cannot be blamed.
+func blamed(r certmedic.Run) bool {
+	return r.Result != certmedic.RunRunning && r.Result != certmedic.RunCancelled && !r.Succeeded()
+}
 
 // exitCode returns a command's exit code, and -1 for one that did not exit by itself.
 func exitCode(r certmedic.Run) int64 {
