@@ -68,10 +68,10 @@ func Thaw(s State) State {
 // Evaluate judges the facts of one certificate at now. Subjects and rules that are gone
 // since the last evaluation end their incidents.
 func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
-	ev := evaluation{now: now, facts: &facts, old: map[string]Instance{}, result: Result{State: State{Episode: state.Episode}}}
+	ev := evaluation{now: now, facts: &facts, old: map[instanceKey]Instance{}, result: Result{State: State{Episode: state.Episode}}}
 	for _, in := range state.Instances {
 		if in.Open() {
-			ev.old[key(in.Rule, in.Subject)] = in
+			ev.old[instanceKey{in.Rule, in.Subject}] = in
 		}
 	}
 	for i := range e.rules {
@@ -80,7 +80,7 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 			ev.judge(rule, s)
 		}
 	}
-	ev.dropRest()
+	ev.dropRest(state.Instances)
 	ev.endEpisode()
 	return ev.result
 }
@@ -89,18 +89,19 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 type evaluation struct {
 	now    time.Time
 	facts  *Facts
-	old    map[string]Instance
+	old    map[instanceKey]Instance
 	result Result
 }
 
-// key identifies the incident of a rule and a subject.
-func key(rule string, s certmedic.Subject) string {
-	return fmt.Sprintf("%s|%s|%s|%s|%s", rule, s.Kind, s.Certificate, s.Endpoint, s.Address)
+// instanceKey identifies the incident of a rule and a subject.
+type instanceKey struct {
+	rule    string
+	subject certmedic.Subject
 }
 
 // judge moves the incident of one rule and one subject on.
 func (ev *evaluation) judge(rule *Rule, s subject) {
-	k := key(rule.Name, s.Subject)
+	k := instanceKey{rule.Name, s.Subject}
 	in, open := ev.old[k]
 	delete(ev.old, k)
 	v, err := rule.condition.judge(s)
@@ -228,14 +229,11 @@ func (ev *evaluation) describe(rule *Rule, s subject, in *Instance) {
 }
 
 // dropRest ends the incidents whose rule or subject is gone.
-func (ev *evaluation) dropRest() {
-	keys := make([]string, 0, len(ev.old))
-	for k := range ev.old {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		in := ev.old[k]
+func (ev *evaluation) dropRest(before []Instance) {
+	for _, in := range before {
+		if _, left := ev.old[instanceKey{in.Rule, in.Subject}]; !left {
+			continue
+		}
 		kind := certmedic.TransitionDropped
 		if in.State == certmedic.StateFiring {
 			kind = certmedic.TransitionResolved

@@ -212,11 +212,17 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 	}
 }
 
-// actionFacts says how the last action for the stored version went.
+// actionFacts says how the last action for the stored version went. While one is at work
+// that stays as it was: an attempt to mend ends no incident, and begins none without its
+// evidence.
 func (e *entry) actionFacts(c *rules.CertificateFacts) {
 	leaf, _ := e.stored.Leaf()
 	a := e.action
 	if a == nil || a.Version != leaf.SHA256 {
+		return
+	}
+	if a.Outcome.Kind == certmedic.OutcomeRunning {
+		undecide(c.Undecided, "an action is at work", "certificate.remediation", "certificate.hook_exit_code")
 		return
 	}
 	c.Remediation = string(a.Outcome.Kind)
