@@ -35,7 +35,8 @@ func (r *Remediator) Plan(ctx context.Context, q Request) (deploy.Plan, guard.De
 }
 
 // Act carries out one action that a person asked for, and returns it as the journal has it.
-// A refusal is not an error: it is an action with the outcome refused.
+// A refusal is not an error: it is an action with the outcome refused. Beside Run the action
+// goes on when ctx ends, and ends with Run.
 func (r *Remediator) Act(ctx context.Context, q Request) (certmedic.Action, error) {
 	ctx, end, err := r.begin(ctx)
 	if err != nil {
@@ -74,7 +75,7 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
 		Stored: sight.Stored, Problems: sight.Problems, Runnable: !plan.Empty(), Untrusted: untrusted,
 		Frozen: r.o.Frozen(), MaxPerHour: r.o.MaxPerHour, ActionsLastHour: actionsSince(history, now.Add(-time.Hour)),
-		Attempts: c.attempts,
+		Attempts: c.attempts, Settles: sight.Since.Add(r.o.Grace),
 	}
 	if c.earlier != nil {
 		cs.LastAttempt = c.earlier.EndedAt
@@ -217,7 +218,7 @@ func (r *Remediator) refuse(q Request, c considered, told guard.Reason) (certmed
 	a.EndedAt = a.StartedAt
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
 	switch c.decision.Reason {
-	case told, guard.NoNeed, guard.Backoff, guard.Deploying, guard.ModeObserve:
+	case told, guard.NoNeed, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
 		if !q.ByHand {
 			return a, nil
 		}
@@ -269,17 +270,22 @@ func (r *Remediator) carryOut(ctx context.Context, q Request, c considered) (cer
 	return t.action, r.end(&t.action)
 }
 
-// end records an action that has ended and removes its folder. The folder stays where the
-// old files are not back: it holds the only copy of them.
+// end records an action that has ended and removes its folder.
 func (r *Remediator) end(a *certmedic.Action) error {
 	a.EndedAt = time.Now().UTC()
 	if err := r.record(*a); err != nil {
 		return err
 	}
+	return r.clear(*a)
+}
+
+// clear removes the folder of an action that has ended. It stays where the old files are
+// not back: it holds the only copy of them.
+func (r *Remediator) clear(a certmedic.Action) error {
 	if a.Outcome.Kind == certmedic.OutcomeFailed && slices.ContainsFunc(a.Changes, func(c certmedic.Change) bool { return !c.PutBack }) {
 		return nil
 	}
-	if err := os.RemoveAll(r.runDir(*a)); err != nil {
+	if err := os.RemoveAll(r.runDir(a)); err != nil {
 		return fmt.Errorf("clearing up after %s of %q: %w", a.Kind, a.Certificate, err)
 	}
 	return nil

@@ -27,6 +27,7 @@ type Journal interface {
 type Sight struct {
 	Certificate certmedic.Certificate
 	Stored      certmedic.Stored
+	Since       time.Time           // since when the stored version can be served: it appeared, or its deployment ended
 	Problems    []certmedic.Finding // critical findings of the stored version
 	Addresses   []Served
 }
@@ -56,6 +57,7 @@ type Options struct {
 	MaxConcurrent  int      // actions at a time
 	CommandTimeout time.Duration
 	VerifyTimeout  time.Duration // how long an action has to become visible
+	Grace          time.Duration // how long a deployment by others has to become visible before anything is done
 }
 
 // Want is an action that a firing rule asks for.
@@ -100,12 +102,14 @@ func (r *Remediator) Run(ctx context.Context) error {
 		r.wakeLocked(certificate)
 	}
 	r.mu.Unlock()
-	err := r.resumeOnce(ctx)
+	if err := r.resumeOnce(ctx); err != nil && ctx.Err() == nil {
+		r.o.Log.Error("verifying what was in flight; nothing is done before that", "err", err)
+	}
 	<-ctx.Done()
 	r.mu.Lock() // whoever began before this is waited for, nobody begins after it
 	r.mu.Unlock()
 	r.wg.Wait()
-	return err
+	return nil
 }
 
 // begin binds an action that a person asked for to the life of Run, so that it ends as the

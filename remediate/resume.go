@@ -37,9 +37,6 @@ func (r *Remediator) resume(ctx context.Context) error {
 		return fmt.Errorf("reading the journal: %w", err)
 	}
 	for _, a := range actions {
-		if a.Outcome.Kind != certmedic.OutcomeRunning {
-			continue
-		}
 		if err := r.resumeOne(ctx, a); err != nil {
 			return err
 		}
@@ -51,13 +48,16 @@ func (r *Remediator) resume(ctx context.Context) error {
 }
 
 func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
+	if a.Outcome.Kind != certmedic.OutcomeRunning {
+		return r.clear(a) // certmedic may have been killed right before that
+	}
 	r.o.Log.Warn("an action was in flight when certmedic last ended", "action", a.ID, "certificate", a.Certificate)
 	for i, run := range a.Runs {
 		if run.Result != certmedic.RunRunning && run.Result != certmedic.RunCancelled {
 			continue
 		}
 		if run.PID == 0 {
-			a.Runs[i].Result, a.Runs[i].Detail = certmedic.RunNotStarted, "certmedic ended before it was started"
+			a.Runs[i].Result, a.Runs[i].Detail = certmedic.RunCancelled, "certmedic ended before it was started"
 			continue
 		}
 		a.Runs[i] = execx.Await(ctx, run, run.StartedAt.Add(r.o.CommandTimeout))

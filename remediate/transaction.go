@@ -201,7 +201,7 @@ func failed(reason string, err error) certmedic.Outcome {
 }
 
 // runFailed turns a command that did not succeed into an outcome with its evidence: which
-// command, how it ended, and the last line that it wrote to stderr.
+// command, how it ended, and the line of its stderr that says most.
 func runFailed(run certmedic.Run) certmedic.Outcome {
 	how := string(run.Result)
 	switch run.Result {
@@ -216,8 +216,8 @@ func runFailed(run certmedic.Run) certmedic.Outcome {
 	if run.Detail != "" {
 		evidence[0].Line += ": " + run.Detail
 	}
-	if last := lastLine(run.Stderr); last != "" {
-		evidence = append(evidence, certmedic.Evidence{Source: run.Name, Line: last, Output: true})
+	if line := tellingLine(run.Stderr); line != "" {
+		evidence = append(evidence, certmedic.Evidence{Source: run.Name, Line: line, Output: true})
 	}
 	return certmedic.Outcome{
 		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q ended with %s", run.Name, evidence[0].Line),
@@ -225,7 +225,17 @@ func runFailed(run certmedic.Run) certmedic.Outcome {
 	}
 }
 
-func lastLine(text string) string {
+// tellingLine returns the first line by which a service or systemctl calls something an
+// error, because summaries and hints follow it; without such a line the last one.
+func tellingLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for _, line := range lines {
+		lower := strings.ToLower(line)
+		for _, mark := range []string{"[emerg]", "[alert]", "[crit]", "[error]", "syntax error", "failed because"} {
+			if strings.Contains(lower, mark) {
+				return strings.TrimSpace(line)
+			}
+		}
+	}
 	return strings.TrimSpace(lines[len(lines)-1])
 }

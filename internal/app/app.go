@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -134,7 +135,11 @@ func (a *App) shutdown(servers []*listening) error {
 	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	errs = append(errs, a.generation().stop(), os.Remove(filepath.Join(a.dir, api.SocketName)))
+	errs = append(errs, a.generation().stop())
+	// Ending its listener has removed the socket, unless that took too long.
+	if err := os.Remove(filepath.Join(a.dir, api.SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -185,7 +190,7 @@ func (a *App) use(g *generation) {
 	a.mu.Lock()
 	a.current, a.config = g, g.config
 	a.mu.Unlock()
-	a.metrics.Use(g, len(g.watchdog.Endpoints()))
+	a.metrics.Use(g)
 }
 
 func (a *App) generation() *generation {

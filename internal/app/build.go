@@ -69,7 +69,7 @@ func (a *App) build(c *config.Config) (*generation, error) {
 		return nil, err
 	}
 	for _, f := range p.findings {
-		a.o.Log.Warn("discovery", "code", f.Code, "detail", f.Detail)
+		a.o.Log.Info("discovery", "code", f.Code, "detail", f.Detail)
 	}
 	g := &generation{config: c, rules: p.rules, log: a.o.Log}
 	resolver := &resolve.Resolver{Servers: c.Probe.Resolvers}
@@ -117,7 +117,7 @@ func (a *App) join(g *generation, p *prepared, prober *probe.Prober) error {
 		Changed: func(act certmedic.Action) { a.metrics.Acted(act); g.watchdog.Acted(act) },
 		Log:     a.o.Log, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
 		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
-		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout,
+		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
 	})
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: p.certificates, Engine: rules.New(p.rules), State: a.store,

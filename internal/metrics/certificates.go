@@ -73,9 +73,11 @@ func (r *renderer) certificate(v *watchdog.View) {
 			r.gauge("certmedic_hook_last_exit_code", "Exit code of the first command of the last action that failed, 0 if none did, -1 if it did not exit by itself.").add(float64(v.Hook), with()...)
 		}
 	}
-	for _, f := range v.Findings {
-		r.finding(f.Code, with(label{"endpoint", ""}, label{"address", ""}))
+	place := ""
+	if v.Watched {
+		place = v.Name
 	}
+	r.findings(with(label{"endpoint", place}, label{"address", ""}), v.Findings)
 	for i := range v.Endpoints {
 		r.endpoint(v, &v.Endpoints[i])
 	}
@@ -90,9 +92,17 @@ func (r *renderer) stage(v *watchdog.View, with func(...label) []label) {
 	}
 }
 
-// finding writes 1 for a finding that is there.
-func (r *renderer) finding(code certmedic.FindingCode, labels []label) {
-	r.gauge("certmedic_finding", "1 for each finding, by code.").add(1, slices.Insert(slices.Clone(labels), 3, label{"code", string(code)})...)
+// findings writes 1 for each code that was found at a place, once.
+func (r *renderer) findings(labels []label, found []certmedic.Finding) {
+	seen := map[certmedic.FindingCode]bool{}
+	for _, f := range found {
+		if seen[f.Code] {
+			continue
+		}
+		seen[f.Code] = true
+		r.gauge("certmedic_finding", "1 for each finding, by code.").
+			add(1, slices.Insert(slices.Clone(labels), 3, label{"code", string(f.Code)})...)
+	}
 }
 
 func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
@@ -102,13 +112,7 @@ func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
 		labels := slices.Concat(id[:1], []label{{"endpoint", e.Address}, {"address", a.Address}}, id[1:])
 		r.probe(e, a, labels)
 		r.served(v, a, labels)
-		seen := map[certmedic.FindingCode]bool{}
-		for _, f := range slices.Concat(a.Findings, e.Findings, drift(v, a)) {
-			if !seen[f.Code] {
-				r.finding(f.Code, labels)
-			}
-			seen[f.Code] = true
-		}
+		r.findings(labels, slices.Concat(a.Findings, e.Findings, drift(v, a)))
 	}
 }
 

@@ -52,6 +52,7 @@ func New(version string) *Exporter {
 	seconds := []float64{0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 1800, 7200, 86400}
 	e := &Exporter{
 		registry:     prometheus.NewRegistry(),
+		round:        newRound(0), // until there is a source
 		probes:       counter("certmedic_probes_total", "Probes of addresses, by how they ended.", "outcome"),
 		actions:      counter("certmedic_actions_total", "Actions that ended, by outcome.", "action", "outcome"),
 		actionLast:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "certmedic_action_last_timestamp_seconds", Help: "When the last action of a kind ended, in unix seconds."}, []string{"action"}),
@@ -105,11 +106,17 @@ func (e *Exporter) zero() {
 }
 
 // Use makes the exporter render another source, after a reload of the configuration.
-func (e *Exporter) Use(s Source, endpoints int) {
+func (e *Exporter) Use(s Source) {
+	endpoints := map[string]bool{} // several certificates may have one endpoint
+	for _, v := range s.Views() {
+		for _, ep := range v.Certs.Endpoints {
+			endpoints[endpointKey(ep)] = true
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.source = s
-	e.round = newRound(endpoints)
+	e.round = newRound(len(endpoints))
 	for _, r := range s.Rules() {
 		e.ruleFailures.WithLabelValues(r.Name)
 	}
@@ -165,10 +172,14 @@ func (e *Exporter) queueAge() float64 {
 	e.mu.Lock()
 	s := e.source
 	e.mu.Unlock()
-	if s == nil || s.QueueOldest().IsZero() {
+	if s == nil {
 		return 0
 	}
-	return max(0, time.Since(s.QueueOldest()).Seconds())
+	oldest := s.QueueOldest()
+	if oldest.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(oldest).Seconds())
 }
 
 // Write renders all metrics in the text format 0.0.4.
@@ -252,9 +263,13 @@ func newRound(endpoints int) round {
 	return round{endpoints: endpoints, began: time.Now(), done: map[string]bool{}}
 }
 
+func endpointKey(e certmedic.Endpoint) string {
+	return strings.Join([]string{e.Address, e.ServerName, e.Protocol}, " ")
+}
+
 // probed notes a probe, and reports how long the round took when it is complete.
 func (r *round) probed(o certmedic.Observation) (took time.Duration, complete bool) {
-	r.done[strings.Join([]string{o.Endpoint.Address, o.Endpoint.ServerName, o.Endpoint.Protocol}, " ")] = true
+	r.done[endpointKey(o.Endpoint)] = true
 	if len(r.done) < r.endpoints {
 		return 0, false
 	}

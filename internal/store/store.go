@@ -73,7 +73,14 @@ func OpenRead(dir string, wait time.Duration) (*Store, error) {
 	if _, err := os.Stat(filepath.Join(dir, FileName)); err != nil {
 		return nil, fmt.Errorf("opening the state: %w", err)
 	}
-	return open(dir, &bbolt.Options{Timeout: wait, ReadOnly: true})
+	s, err := open(dir, &bbolt.Options{Timeout: wait, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.db.View(checkVersion); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the state in %q: %w", dir, err), s.Close())
+	}
+	return s, nil
 }
 
 func open(dir string, o *bbolt.Options) (*Store, error) {
@@ -95,14 +102,31 @@ func (s *Store) prepare() error {
 				return err
 			}
 		}
-		meta := tx.Bucket([]byte(bucketMeta))
-		if v := meta.Get([]byte("version")); v != nil {
-			if got := binary.BigEndian.Uint64(v); got > version {
-				return fmt.Errorf("it was written by a newer certmedic (layout %d, this one knows %d)", got, version)
-			}
+		if err := checkVersion(tx); err != nil {
+			return err
 		}
-		return meta.Put([]byte("version"), binary.BigEndian.AppendUint64(nil, version))
+		return tx.Bucket([]byte(bucketMeta)).Put([]byte("version"), binary.BigEndian.AppendUint64(nil, version))
 	})
+}
+
+// checkVersion refuses a layout that this certmedic does not know. State without a version
+// is new.
+func checkVersion(tx *bbolt.Tx) error {
+	meta := tx.Bucket([]byte(bucketMeta))
+	if meta == nil {
+		return nil
+	}
+	v := meta.Get([]byte("version"))
+	switch {
+	case v == nil:
+		return nil
+	case len(v) != 8:
+		return fmt.Errorf("the version of its layout is broken: %x", v)
+	}
+	if got := binary.BigEndian.Uint64(v); got > version {
+		return fmt.Errorf("it was written by a newer certmedic (layout %d, this one knows %d)", got, version)
+	}
+	return nil
 }
 
 // Close lets go of the state.

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -14,10 +15,11 @@ type entry struct {
 	cert     certmedic.Certificate
 	shared   map[string]bool // addresses that several endpoints have, with a server name each
 	stored   certmedic.Stored
-	problems []certmedic.Finding // of the stored version's chain, dates and names
-	read     bool                // the source was read at least once
-	awaited  bool                // a new version was stored and has not been seen everywhere yet
-	changed  time.Time           // since when the stored version can be served: it appeared, or its deployment ended
+	problems []certmedic.Finding   // of the stored version's chain, dates and names
+	read     bool                  // the source was read at least once
+	version  certmedic.Fingerprint // the version that was stored last, also while the source cannot be read
+	awaited  bool                  // a new version was stored and has not been seen everywhere yet
+	changed  time.Time             // since when the stored version can be served: it appeared, or its deployment ended
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
 	seen     map[string]certmedic.CertFacts   // by place, the leaf that was presented last
@@ -26,6 +28,7 @@ type entry struct {
 	memory store.Memory
 	state  rules.State
 	action *certmedic.Action // the last one that was journaled
+	ran    *certmedic.Action // the last one that was carried out, and not refused
 	judged time.Time
 
 	reading, again bool // its source is being read; it changed meanwhile
@@ -88,7 +91,6 @@ const maxKnown = 100
 // hold takes a new reading of the source. It reports whether the version is another one
 // than before, and whether the memory changed.
 func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now time.Time) (renewed, remember bool) {
-	before, had := e.stored.Leaf()
 	leaf, has := stored.Leaf()
 	freed := e.deploying() && stored.Lock.State != certmedic.LockHeld
 	if stored.Lock.State == certmedic.LockHeld {
@@ -97,7 +99,10 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 			stored.Lock.Since = e.stored.Lock.Since
 		}
 	}
-	renewed = had && has && before.SHA256 != leaf.SHA256
+	renewed = has && e.version != "" && e.version != leaf.SHA256
+	if has {
+		e.version = leaf.SHA256
+	}
 	if renewed || freed || !e.read {
 		e.changed = now
 	}
@@ -214,6 +219,23 @@ func (e *entry) compare(now time.Time) {
 	e.drifting = drifting
 }
 
+// stale reports whether a place was not observed since the stored version changed.
+func (e *entry) stale(at string) bool {
+	endpoint, _, _ := strings.Cut(at, "|")
+	return e.observed[endpoint].Time.Before(e.changed)
+}
+
+// findings returns what is wrong with the source and with the version in it, each once.
+func (e *entry) findings() []certmedic.Finding {
+	all := slices.Concat([]certmedic.Finding{}, e.stored.Findings)
+	for _, f := range e.problems {
+		if !slices.Contains(all, f) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
 // leafOfInterest returns the leaf that is served and ends first, else the stored one.
 func (e *entry) leafOfInterest() certmedic.CertFacts {
 	var first certmedic.CertFacts
@@ -255,11 +277,19 @@ func (e *entry) stage() certmedic.Stage {
 	return certmedic.StageStored
 }
 
+// acted takes an action that was journaled.
+func (e *entry) acted(a certmedic.Action) {
+	e.action = &a
+	if a.Outcome.Kind != certmedic.OutcomeRefused && a.Outcome.Kind != certmedic.OutcomePlanned {
+		e.ran = &a
+	}
+}
+
 // installed reports whether every configured copy holds the stored version, as far as the
 // last action tells: files that it put back are not installed.
 func (e *entry) installed() bool {
 	leaf, _ := e.stored.Leaf()
-	a := e.action
+	a := e.ran
 	if a == nil || a.Version != leaf.SHA256 || len(a.Changes) == 0 {
 		return false
 	}

@@ -111,7 +111,7 @@ func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now t
 		name = strings.Replace(content.Stored.Names[0], "*", "wildcard", 1)
 	}
 	judged := inspect.Chain(content.Certs, inspect.Options{Now: now, ServerName: name, Roots: w.o.Roots, Warn: w.o.Warn, Crit: w.o.Crit})
-	problems := slices.DeleteFunc(judged.Findings, func(f certmedic.Finding) bool { return !critical(f) || f.Code == certmedic.Expiring })
+	problems := slices.DeleteFunc(judged.Findings, func(f certmedic.Finding) bool { return !invalid(f) })
 	for _, f := range content.Stored.Findings {
 		if critical(f) {
 			problems = append(problems, f)
@@ -169,7 +169,7 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 	if !ok {
 		return
 	}
-	e.action = &a
+	e.acted(a)
 	w.judgeLocked(e, time.Now())
 }
 
@@ -190,7 +190,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 			continue
 		}
 		if e.cert.Source == old.cert.Source {
-			e.stored, e.problems, e.read, e.changed = old.stored, old.problems, old.read, old.changed
+			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
 		}
 		for _, ep := range e.cert.Endpoints {
 			if o, ok := old.observed[old.name(ep)]; ok && reflect.DeepEqual(o.Endpoint, ep) {

@@ -109,6 +109,9 @@ func anyCritical(o certmedic.Observation) bool {
 
 func critical(f certmedic.Finding) bool { return f.Severity == certmedic.SeverityCritical }
 
+// invalid reports whether clients refuse what has the finding already, not only soon.
+func invalid(f certmedic.Finding) bool { return critical(f) && f.Code != certmedic.Expiring }
+
 func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, ok := e.stored.Leaf()
 	switch {
@@ -121,6 +124,9 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 	}
 	var support rules.Support
 	for at, since := range e.drifting {
+		if e.stale(at) {
+			continue
+		}
 		c.Drift = true
 		c.DriftAge = max(c.DriftAge, now.Sub(since))
 		support.Members = append(support.Members, spoken(at))
@@ -191,8 +197,7 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
 		}
 	}
-	add(e.stored.Path, e.stored.Findings)
-	add(e.stored.Path, e.problems)
+	add(e.stored.Path, e.findings())
 	for _, ep := range e.cert.Endpoints {
 		name := e.name(ep)
 		o := e.observed[name]
@@ -221,21 +226,34 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 	if a == nil || a.Version != leaf.SHA256 {
 		return
 	}
+	e.hookFacts(c, leaf.SHA256)
 	if a.Outcome.Kind == certmedic.OutcomeRunning {
-		undecide(c.Undecided, "an action is at work", "certificate.remediation", "certificate.hook_exit_code")
+		undecide(c.Undecided, "an action is at work", "certificate.remediation")
 		return
 	}
 	c.Remediation = string(a.Outcome.Kind)
 	if a.Outcome.Reason == reasonExhausted {
 		c.Remediation = "gave_up"
 	}
-	support := rules.Support{Evidence: a.Outcome.Evidence}
-	if a.Outcome.Detail != "" && len(a.Outcome.Evidence) == 0 {
-		support.Evidence = []certmedic.Evidence{{Source: string(a.Kind), Line: a.Outcome.Detail}}
-	}
 	if c.Stage == certmedic.StageServed && a.Outcome.Kind != certmedic.OutcomeHealed {
 		c.Remediation = "" // somebody else healed it
 		return
+	}
+	c.Support["certificate.remediation"] = rules.Support{Evidence: evidenceOf(*a)}
+}
+
+// hookFacts says how the commands ended that were run last for the version. A refusal, of
+// which the last action may be one, runs nothing and changes nothing about that.
+func (e *entry) hookFacts(c *rules.CertificateFacts, version certmedic.Fingerprint) {
+	a := e.ran
+	switch {
+	case a == nil || a.Version != version:
+		return
+	case a.Outcome.Kind == certmedic.OutcomeRunning:
+		undecide(c.Undecided, "an action is at work", "certificate.hook_exit_code")
+		return
+	case c.Stage == certmedic.StageServed && a.Outcome.Kind != certmedic.OutcomeHealed:
+		return // somebody else healed it
 	}
 	for _, r := range a.Runs {
 		if blamed(r) {
@@ -243,7 +261,15 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 			break
 		}
 	}
-	c.Support["certificate.remediation"], c.Support["certificate.hook_exit_code"] = support, support
+	c.Support["certificate.hook_exit_code"] = rules.Support{Evidence: evidenceOf(*a)}
+}
+
+// evidenceOf returns what an action left as evidence, at least why it ended as it did.
+func evidenceOf(a certmedic.Action) []certmedic.Evidence {
+	if a.Outcome.Detail != "" && len(a.Outcome.Evidence) == 0 {
+		return []certmedic.Evidence{{Source: string(a.Kind), Line: a.Outcome.Detail}}
+	}
+	return a.Outcome.Evidence
 }
 
 // reasonExhausted is the guard's code for having given up.

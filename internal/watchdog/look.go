@@ -56,14 +56,14 @@ func (w *Watchdog) probeAll(ctx context.Context, endpoints []certmedic.Endpoint)
 
 // sight describes the certificate as the remediator needs it.
 func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
-	s := remediate.Sight{Certificate: e.cert, Stored: e.stored, Problems: e.problems}
+	s := remediate.Sight{Certificate: e.cert, Stored: e.stored, Since: e.changed, Problems: e.problems}
 	stored, _ := e.stored.Leaf()
 	for _, o := range observations {
 		for _, a := range o.Addresses {
 			served := remediate.Served{
 				Address: spoken(place(e.name(o.Endpoint), a.Address)),
 				Bound:   e.bound(o.Endpoint, a.Address),
-				Dire:    slices.ContainsFunc(a.Findings, critical),
+				Dire:    slices.ContainsFunc(a.Findings, invalid),
 			}
 			if leaf, ok := a.Leaf(); ok {
 				served.Leaf = leaf.SHA256

@@ -88,7 +88,7 @@ func (e *entry) view() View {
 	if len(e.stored.Chain) > 0 {
 		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}
 	}
-	v.Findings = slices.Concat([]certmedic.Finding{}, e.stored.Findings, e.problems)
+	v.Findings = e.findings()
 	for _, ep := range e.cert.Endpoints {
 		v.Endpoints = append(v.Endpoints, e.endpointView(ep))
 	}

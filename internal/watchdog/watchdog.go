@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,10 +111,9 @@ func New(o Options) *Watchdog {
 	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}}
 	for _, c := range o.Certificates {
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
-		for _, a := range o.Actions {
+		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
-				e.action = &a
-				break
+				e.acted(a)
 			}
 		}
 		w.entries[c.Name] = e

@@ -22,6 +22,7 @@ const (
 	NothingStored   Reason = "nothing_stored"     // the source holds no version
 	StoredInvalid   Reason = "stored_invalid"     // the stored version must not be installed
 	Deploying       Reason = "deploying"          // certbot or a hook of it is at work
+	Settling        Reason = "settling"           // a deployment has just ended, and may still take effect by itself
 	LockUnknown     Reason = "lock_unknown"       // whether a deployment is under way could not be asked
 	NotBound        Reason = "not_bound"          // no address is known to serve this certificate
 	ModeObserve     Reason = "mode_observe"       // the owner did not opt in
@@ -40,7 +41,7 @@ const (
 // Waits reports whether the obstacle goes away with time, so that asking again is worth it.
 func (r Reason) Waits() bool {
 	switch r {
-	case Deploying, LockUnknown, Frozen, Backoff, HourlyBudget, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun:
+	case Deploying, Settling, LockUnknown, Frozen, Backoff, HourlyBudget, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun:
 		return true
 	}
 	return false
@@ -76,7 +77,8 @@ type Case struct {
 	Frozen          bool
 	MaxPerHour      int
 	ActionsLastHour int
-	Attempts        int // earlier attempts of the same cure that did not heal
+	Settles         time.Time // until then what was deployed may take effect by itself
+	Attempts        int       // earlier attempts of the same cure that did not heal
 	LastAttempt     time.Time
 }
 
@@ -172,6 +174,11 @@ func consent(c Case) Decision {
 func patience(c Case) Decision {
 	if c.ByHand {
 		return Decision{}
+	}
+	if c.Now.Before(c.Settles) {
+		d := refuse(Settling, "the last deployment may take effect by itself until %s", c.Settles.UTC().Format(time.RFC3339Nano))
+		d.Retry = c.Settles
+		return d
 	}
 	if c.Attempts >= MaxAttempts {
 		return refuse(Exhausted, "%d attempts did not heal it; waiting for its files, its hooks or the configuration to change", c.Attempts)

@@ -1,0 +1,207 @@
+package guard_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/guard"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// allowed returns a case in which nothing stands against a redeployment.
+func allowed() guard.Case {
+	return guard.Case{
+		Now: now, Kind: certmedic.ActionRedeploy,
+		Certificate: certmedic.Certificate{Name: "shop", Mode: certmedic.ModeAuto, Allow: []certmedic.ActionKind{certmedic.ActionRedeploy}},
+		Stored: certmedic.Stored{
+			Chain: []certmedic.CertFacts{{SHA256: "new", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(90 * 24 * time.Hour)}},
+			Lock:  certmedic.Lock{State: certmedic.LockFree},
+		},
+		Needed: true, Bound: true, Runnable: true, MaxPerHour: 10,
+	}
+}
+
+func storedUntil(left time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) { c.Stored.Chain[0].NotAfter = now.Add(left) }
+}
+
+func problem(c *guard.Case) {
+	c.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.KeyMismatch, "of another key")}
+}
+
+func locked(state certmedic.LockState) func(*guard.Case) {
+	return func(c *guard.Case) {
+		c.Stored.Lock = certmedic.Lock{State: state, Path: "/etc/letsencrypt/.certbot.lock", PID: 42, Detail: "denied"}
+	}
+}
+
+func tried(n int, ago time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) { c.Attempts, c.LastAttempt = n, now.Add(-ago) }
+}
+
+func mode(m certmedic.Mode) func(*guard.Case) {
+	return func(c *guard.Case) { c.Certificate.Mode = m }
+}
+
+func TestDecide(t *testing.T) {
+	tests := []struct {
+		about  string
+		change func(*guard.Case)
+		want   guard.Reason
+		byHand guard.Reason // what is answered when a person asks the same
+	}{
+		{"nothing stands against it", func(*guard.Case) {}, guard.None, guard.None},
+		{"a reload is known, too, if it is allowed", func(c *guard.Case) {
+			c.Kind, c.Certificate.Allow = certmedic.ActionReload, []certmedic.ActionKind{certmedic.ActionReload}
+		}, guard.None, guard.None},
+
+		{"a renewal is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRenew }, guard.UnsupportedKind, guard.UnsupportedKind},
+		{"a rollback is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind, guard.UnsupportedKind},
+		{"the source holds nothing", func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored, guard.NothingStored},
+		{"no address ever served this certificate", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.None},
+		{"everything serves the stored version", func(c *guard.Case) { c.Needed = false }, guard.NoNeed, guard.NoNeed},
+
+		{"the stored version has a critical finding", problem, guard.StoredInvalid, guard.StoredInvalid},
+		{"the stored version ends in less than a day", storedUntil(24*time.Hour - time.Second), guard.StoredInvalid, guard.StoredInvalid},
+		{"the stored version ends in a day", storedUntil(24 * time.Hour), guard.None, guard.None},
+		{"an hour is enough where what is served is invalid already", func(c *guard.Case) {
+			storedUntil(time.Hour)(c)
+			c.ServedDire = true
+		}, guard.None, guard.None},
+		{"less than an hour is not", func(c *guard.Case) {
+			storedUntil(time.Hour - time.Second)(c)
+			c.ServedDire = true
+		}, guard.StoredInvalid, guard.StoredInvalid},
+		{"others may write a hook", func(c *guard.Case) { c.Untrusted = errors.New("open to others") }, guard.UntrustedFile, guard.UntrustedFile},
+		{"there is no hook and no step", func(c *guard.Case) { c.Runnable = false }, guard.NothingToRun, guard.NothingToRun},
+
+		{"certbot holds its lock", locked(certmedic.LockHeld), guard.Deploying, guard.Deploying},
+		{"the lock cannot be asked", locked(certmedic.LockUnknown), guard.LockUnknown, guard.LockUnknown},
+
+		{"the mode is observe", mode(certmedic.ModeObserve), guard.ModeObserve, guard.None},
+		{"the mode is plan", mode(certmedic.ModePlan), guard.ModePlan, guard.None},
+		{"the mode is approve", mode(certmedic.ModeApprove), guard.NeedsApproval, guard.None},
+		{"the action is not in allow", func(c *guard.Case) { c.Certificate.Allow = nil }, guard.NotAllowed, guard.None},
+		{"the freeze file is there", func(c *guard.Case) { c.Frozen = true }, guard.Frozen, guard.None},
+
+		{"the first failure was 4 s ago", tried(1, 4*time.Second), guard.Backoff, guard.None},
+		{"the first failure was 5 s ago", tried(1, 5*time.Second), guard.None, guard.None},
+		{"the third failure was 19 s ago", tried(3, 19*time.Second), guard.Backoff, guard.None},
+		{"the third failure was 20 s ago", tried(3, 20*time.Second), guard.None, guard.None},
+		{"as many failures as are tried at most", tried(guard.MaxAttempts, 24*time.Hour), guard.Exhausted, guard.None},
+		{"this hour's actions are spent", func(c *guard.Case) { c.ActionsLastHour = 10 }, guard.HourlyBudget, guard.None},
+		{"one of this hour's actions is left", func(c *guard.Case) { c.ActionsLastHour = 9 }, guard.None, guard.None},
+		{"no bound means no bound", func(c *guard.Case) { c.ActionsLastHour, c.MaxPerHour = 1000, 0 }, guard.None, guard.None},
+	}
+	for _, tt := range tests {
+		t.Run(tt.about, func(t *testing.T) {
+			c := allowed()
+			tt.change(&c)
+			wantReason(t, c, tt.want)
+			c.ByHand = true
+			wantReason(t, c, tt.byHand)
+		})
+	}
+}
+
+func wantReason(t *testing.T, c guard.Case, want guard.Reason) {
+	t.Helper()
+	d := guard.Decide(c)
+	if d.Reason != want || d.Allowed() != (want == guard.None) {
+		t.Errorf("by hand %v: %q (%s), want %q", c.ByHand, d.Reason, d.Detail, want)
+	}
+	if !d.Allowed() && d.Detail == "" {
+		t.Errorf("by hand %v: %q has no detail", c.ByHand, d.Reason)
+	}
+}
+
+// TestForce shows that force overrides the lack of a need and no validation.
+func TestForce(t *testing.T) {
+	c := allowed()
+	c.ByHand, c.Force, c.Needed, c.Bound = true, true, false, false
+	wantReason(t, c, guard.None)
+	for _, change := range []func(*guard.Case){problem, storedUntil(time.Hour), locked(certmedic.LockHeld)} {
+		bad := c
+		bad.Stored.Chain = append([]certmedic.CertFacts{}, c.Stored.Chain...)
+		change(&bad)
+		if guard.Decide(bad).Allowed() {
+			t.Errorf("force overrides validation: %+v", bad)
+		}
+	}
+}
+
+// TestOrder adds obstacles from the least to the most telling one: each has to be named
+// before those that were there.
+func TestOrder(t *testing.T) {
+	steps := []struct {
+		change func(*guard.Case)
+		want   guard.Reason
+	}{
+		{func(c *guard.Case) { c.ActionsLastHour = 10 }, guard.HourlyBudget},
+		{tried(1, time.Second), guard.Backoff},
+		{tried(guard.MaxAttempts, time.Second), guard.Exhausted},
+		{func(c *guard.Case) { c.Frozen = true }, guard.Frozen},
+		{mode(certmedic.ModePlan), guard.ModePlan},
+		{func(c *guard.Case) { c.Certificate.Allow = nil }, guard.NotAllowed},
+		{mode(certmedic.ModeObserve), guard.ModeObserve},
+		{locked(certmedic.LockUnknown), guard.LockUnknown},
+		{locked(certmedic.LockHeld), guard.Deploying},
+		{func(c *guard.Case) { c.Runnable = false }, guard.NothingToRun},
+		{func(c *guard.Case) { c.Untrusted = errors.New("open") }, guard.UntrustedFile},
+		{storedUntil(time.Minute), guard.StoredInvalid},
+		{func(c *guard.Case) { c.Needed = false }, guard.NoNeed},
+		{func(c *guard.Case) { c.Bound = false }, guard.NotBound},
+		{func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored},
+		{func(c *guard.Case) { c.Kind = certmedic.ActionRenew }, guard.UnsupportedKind},
+	}
+	c := allowed()
+	for _, step := range steps {
+		step.change(&c)
+		wantReason(t, c, step.want)
+	}
+}
+
+func TestRetryIsWhenTheBackoffEnds(t *testing.T) {
+	c := allowed()
+	tried(2, 3*time.Second)(&c)
+	d := guard.Decide(c)
+	if want := now.Add(7 * time.Second); !d.Retry.Equal(want) || !strings.Contains(d.Detail, want.Format(time.RFC3339)) {
+		t.Errorf("retry at %s (%s), want %s", d.Retry, d.Detail, want)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	want := []time.Duration{0, 5, 10, 20, 40, 80, 160, 300, 300}
+	for n, seconds := range want {
+		if got := guard.Delay(n); got != seconds*time.Second {
+			t.Errorf("after %d failures %s, want %s", n, got, seconds*time.Second)
+		}
+	}
+	if got := guard.Delay(1 << 20); got != 5*time.Minute {
+		t.Errorf("after very many failures %s", got)
+	}
+	if got := guard.Delay(-1); got != 0 {
+		t.Errorf("after -1 failures %s", got)
+	}
+}
+
+// TestWaits shows which refusals are asked about again: those that only a new configuration
+// or new files end are not.
+func TestWaits(t *testing.T) {
+	for _, r := range []guard.Reason{
+		guard.None, guard.NoNeed, guard.ModeObserve, guard.ModePlan, guard.NeedsApproval, guard.NotAllowed, guard.Exhausted, guard.UnsupportedKind,
+	} {
+		if r.Waits() {
+			t.Errorf("%q is waited for", r)
+		}
+	}
+	for _, r := range []guard.Reason{guard.Deploying, guard.LockUnknown, guard.Frozen, guard.Backoff, guard.HourlyBudget, guard.NotBound} {
+		if !r.Waits() {
+			t.Errorf("%q is not waited for", r)
+		}
+	}
+}
