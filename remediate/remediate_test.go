@@ -96,31 +96,39 @@ func TestDeploymentIsPutBack(t *testing.T) {
 	}{
 		{
 			"the test fails: nothing was reloaded, nothing is", "echo 'line 3: bad' >&2; exit 1", loadInstalled(), "",
-			certmedic.OutcomePutBack, []string{"web: test", "exit code 1", "no service had loaded"}, []string{"test"},
+			certmedic.OutcomePutBack,
+			[]string{"web: test", "exit code 1", "no service had loaded"},
+			[]string{"test"},
 		},
 		{
 			"the reload fails", "", once + loadInstalled(), "",
-			certmedic.OutcomePutBack, []string{"web: reload", "exit code 7", "served as before"},
+			certmedic.OutcomePutBack,
+			[]string{"web: reload", "exit code 7", "served as before"},
 			[]string{"test", "reload", "test", "reload", "alive"},
 		},
 		{
 			"the service is dead afterwards", "", loadInstalled(), once,
-			certmedic.OutcomePutBack, []string{"web: alive", "served as before"},
+			certmedic.OutcomePutBack,
+			[]string{"web: alive", "served as before"},
 			[]string{"test", "reload", "alive", "test", "reload", "alive"},
 		},
 		{
 			"everything succeeds and the service serves the old version still", "", "", "",
-			certmedic.OutcomePutBack, []string{"still serves", "served as before"},
+			certmedic.OutcomePutBack,
+			[]string{"still serves", "served as before"},
 			[]string{"test", "reload", "alive", "test", "reload", "alive"},
 		},
 		{
 			"the service loads nothing of ours and loses its address", "", "cp installed/fullchain.pem seen; : > loaded/192.0.2.1:443", "",
-			certmedic.OutcomePutBack, []string{"presented no certificate", "does not serve what it served before"},
+			certmedic.OutcomePutBack,
+			[]string{"presented no certificate", "does not serve what it served before"},
 			[]string{"test", "reload", "alive", "test", "reload", "alive"},
 		},
 		{
 			"the reload fails with the old files, too", "", "exit 1", "",
-			certmedic.OutcomeFailed, []string{"the old files are back, but", "(put back)"}, []string{"test", "reload", "test", "reload"},
+			certmedic.OutcomeFailed,
+			[]string{"the old files are back, but", "(put back)"},
+			[]string{"test", "reload", "test", "reload"},
 		},
 	}
 	for _, tt := range tests {

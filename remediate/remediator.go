@@ -106,7 +106,8 @@ func (r *Remediator) Run(ctx context.Context) error {
 		r.o.Log.Error("verifying what was in flight; nothing is done before that", "err", err)
 	}
 	<-ctx.Done()
-	r.mu.Lock() // whoever began before this is waited for, nobody begins after it
+	r.mu.Lock()
+	clear(r.wants) // whoever began before this is waited for; ctx lets nobody begin after it
 	r.mu.Unlock()
 	r.wg.Wait()
 	return nil

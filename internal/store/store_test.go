@@ -109,8 +109,10 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 		gotEntries, err5 := s.Outbox().Pending()
 		must(t, err1, err2, err3, err4, err5)
 		for _, row := range []struct{ got, want any }{
-			{gotRules, map[string]rules.State{"shop": state}}, {gotMemory, map[string]Memory{"shop": memory}},
-			{gotActions, []certmedic.Action{action(1, "shop")}}, {gotIncidents, []certmedic.Incident{incident(1, "shop")}},
+			{gotRules, map[string]rules.State{"shop": state}},
+			{gotMemory, map[string]Memory{"shop": memory}},
+			{gotActions, []certmedic.Action{action(1, "shop")}},
+			{gotIncidents, []certmedic.Incident{incident(1, "shop")}},
 			{gotEntries, []alerting.Entry{entry}},
 		} {
 			if !reflect.DeepEqual(row.got, row.want) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,6 +141,29 @@ func (w *world) awaitIncident(rule string, state certmedic.IncidentState) certme
 		return ok && in.State == state
 	})
 	return found
+}
+
+// awaitEvidence waits until an incident of a rule fires, and checks what certmedic shows to
+// a person on the host for it, and to the webhook: a command, how it ended, and a line of
+// its output.
+func (w *world) awaitEvidence(rule, command, how, output string) {
+	w.t.Helper()
+	w.awaitIncident(rule, certmedic.StateFiring)
+	var all []certmedic.Incident
+	r := w.certmedic("incidents", "--json")
+	if err := json.Unmarshal([]byte(r.Stdout), &all); err != nil {
+		w.fatalf("certmedic incidents --json: exit code %d, %v\n%s%s", r.Code, err, r.Stdout, r.Stderr)
+	}
+	at := slices.IndexFunc(all, func(in certmedic.Incident) bool { return in.Rule == rule })
+	if at < 0 {
+		w.fatalf("certmedic incidents does not list %s, which fires:\n%s", rule, r.Stdout)
+	}
+	w.await("the webhook heard of "+rule, patience, 100*time.Millisecond, func() bool { return len(w.alerts.about(rule)) > 0 })
+	for to, evidence := range map[string][]certmedic.Evidence{"a person": all[at].Evidence, "the webhook": w.alerts.about(rule)[0].Evidence} {
+		if len(evidence) != 2 || evidence[0].Source != command || evidence[0].Line != how || !strings.Contains(evidence[1].Line, output) {
+			w.t.Errorf("the evidence of %s for %s is %+v, want %s, %s, and %q", rule, to, evidence, command, how, output)
+		}
+	}
 }
 
 // awaitOutcome waits until certmedic ended its n-th action, and checks how.

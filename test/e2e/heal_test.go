@@ -33,10 +33,6 @@ func TestHookFailsOnceThenHealed(t *testing.T) {
 	if median >= healLimit {
 		t.Errorf("that is not below %s", healLimit)
 	}
-	in := w.awaitIncident("renewed-not-served", certmedic.StateResolved)
-	if in.EndedAt.IsZero() {
-		t.Errorf("the resolved incident has no end: %+v", in)
-	}
 	w.checkHealed(healed)
 }
 
@@ -54,8 +50,9 @@ func (w *world) healSeries(healed *int) time.Duration {
 		took = append(took, w.awaitServed(version).Sub(exited))
 		*healed++
 		w.awaitOutcome(*healed, certmedic.OutcomeHealed)
+		w.awaitIncident("renewed-not-served", certmedic.StateResolved)
 		if certbot, ours := w.hookRuns(); certbot != *healed || ours != *healed {
-			w.fatalf("after %d renewals the hook was run %d times by certbot and %d times by certmedic", *healed, certbot, ours)
+			w.fatalf("after %d renewals the hook was run %d times by certbot and %d times by certmedic:\n%s", *healed, certbot, ours, w.must("cat "+hookLog))
 		}
 	}
 	w.t.Logf("from certbot's exit to the new version being served: %s", took)
@@ -107,7 +104,7 @@ func TestHookEnvironmentIsCertbots(t *testing.T) {
 	// certbot keeps --deploy-hook as renew_hook and runs it after those of the folder.
 	w := newWorld(t, setting{certbot: "--domain other.example.test --deploy-hook 'echo saved >>/var/log/order; test ! -e /run/ready || systemctl reload nginx'"})
 	w.must("rm -f /var/log/order")
-	w.hook("echo 10-nginx >>/var/log/order\nenv | grep ^RENEWED_ | sort >/var/log/env.$(cat /proc/$PPID/comm)\n")
+	w.hook("echo 10-nginx >>/var/log/order\nenv | grep ^RENEWED_ | sort >/var/log/env.$caller\n")
 	w.WriteFile("/etc/letsencrypt/renewal-hooks/deploy/2-last", []byte("#!/bin/sh\necho 2-last >>/var/log/order\n"), 0o755)
 	w.watch(plan{mode: certmedic.ModeAuto})
 	conf := string(w.ReadFile("/etc/letsencrypt/renewal/" + domain + ".conf"))

@@ -19,7 +19,8 @@ var tools = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "./cmd/certmedic", "github.com/letsencrypt/pebble/v2/cmd/pebble")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/",
+		"./cmd/certmedic", "github.com/letsencrypt/pebble/v2/cmd/pebble")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

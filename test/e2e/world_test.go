@@ -40,7 +40,6 @@ type world struct {
 type setting struct {
 	days    int    // lifetime of certificates; certbot renews from 30 days before their end
 	certbot string // further arguments of the first `certbot certonly`
-	vhost   string // paths of the certificate and its key for nginx; empty: those in live/
 }
 
 // newWorld builds a world, in which nothing is wrong and certmedic does not run yet.
@@ -58,7 +57,7 @@ func newWorld(t *testing.T, s setting) *world {
 		s.days = 90
 	}
 	w.startCA(s.days)
-	w.must(`printf '%s\n' 'server = https://localhost:14000/dir' 'agree-tos = True' 'register-unsafely-without-email = True' >>/etc/letsencrypt/cli.ini
+	w.must(`printf '%s\n' 'server = https://localhost:14000/dir' 'agree-tos = True' 'register-unsafely-without-email = True' 'no-random-sleep-on-renew = True' >>/etc/letsencrypt/cli.ini
 		systemctl start nginx
 		certbot certonly --quiet --webroot --webroot-path /var/www/html --domain ` + domain + " " + s.certbot)
 	w.serveTLS("shop", domain, live+"/fullchain.pem", live+"/privkey.pem")
@@ -77,8 +76,12 @@ func (w *world) startCA(days int) {
 		echo "127.0.0.1 ` + domain + ` other.example.test" >>/etc/hosts
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
 			-addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2>/dev/null
-		systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 ` + w.tools + `/pebble -config config.json
-		curl --silent --retry 50 --retry-delay 0 --retry-max-time 20 --retry-connrefused --cacert cert.pem https://localhost:15000/roots/0 >root.pem
+		systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 ` + w.tools + `/pebble -config /etc/pebble/config.json
+		for try in $(seq 400); do
+			curl --silent --fail --cacert cert.pem https://localhost:15000/roots/0 >root.pem && break
+			sleep 0.05
+		done
+		test -s root.pem
 		cat cert.pem root.pem >>/etc/ssl/certs/ca-certificates.crt`)
 }
 
@@ -93,8 +96,13 @@ func (w *world) serveTLS(file, serverName, cert, key string) {
 // hook writes the lineage's deploy hook. Each run of it adds a line to the log: the
 // program that ran it.
 func (w *world) hook(script string) {
-	w.WriteFile(hookFile, []byte("#!/bin/sh\ncat /proc/$PPID/comm >>"+hookLog+"\n"+script), 0o755)
+	w.WriteFile(hookFile, []byte("#!/bin/sh\n"+caller+"echo $caller >>"+hookLog+"\n"+script), 0o755)
 }
+
+// caller has a hook find out which program runs it, shells left out.
+const caller = `pid=$PPID caller=sh
+while [ $caller = sh ]; do read -r caller </proc/$pid/comm; read -r _ _ _ pid _ </proc/$pid/stat; done
+`
 
 // failOnce is a hook that fails when certbot runs it, and works when it is run again.
 const failOnce = `if [ ! -e /run/failed ]; then touch /run/failed; echo "nginx is busy" >&2; exit 3; fi
@@ -111,10 +119,10 @@ func (w *world) hookRuns() (certbot, certmedic int) {
 
 // renew has certbot renew the certificate, due or not. It returns the new version and
 // when certbot had ended: with exit code 0, whatever its hooks did.
-func (w *world) renew() (certmedic.Fingerprint, time.Time) {
+func (w *world) renew(args ...string) (certmedic.Fingerprint, time.Time) {
 	w.t.Helper()
 	before := w.stored()
-	out := w.must("certbot renew --force-renewal 2>&1")
+	out := w.must("certbot renew --force-renewal " + strings.Join(args, " ") + " 2>&1")
 	ended := time.Now()
 	if !strings.Contains(out, "all renewals succeeded") {
 		w.t.Fatalf("certbot does not claim that all renewals succeeded:\n%s", out)
@@ -176,6 +184,16 @@ func (w *world) await(what string, limit, every time.Duration, holds func() bool
 	}
 }
 
+// stays checks, for a while, that something holds all the time.
+func (w *world) stays(what string, long time.Duration, holds func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if !holds() {
+			w.fatalf("it is no longer so that %s", what)
+		}
+	}
+}
+
 // must runs a script on the host, and fails the test with the daemon's log where the
 // script fails.
 func (w *world) must(script string) string {
@@ -193,4 +211,3 @@ func (w *world) fatalf(format string, args ...any) {
 	log, _ := w.Sh(context.Background(), "journalctl --sync; journalctl --unit certmedic --no-pager --lines 50 --output cat")
 	w.t.Fatalf("%s\n--- certmedic:\n%s", fmt.Sprintf(format, args...), log.Stdout)
 }
-
