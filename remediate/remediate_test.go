@@ -249,6 +249,41 @@ func TestVerificationWaits(t *testing.T) {
 	})
 }
 
+// TestSupersededVersionIsNotWaitedFor shows that an action whose version was replaced in the
+// source meanwhile ends at once, so that the newer one need not wait for it.
+func TestSupersededVersionIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withHooks(t, "true")
+		w.change = func(s *remediate.Sight) {
+			if len(w.bytes("log")) > 0 {
+				s.Stored.Chain[0].SHA256 = "newer"
+			}
+		}
+		a := w.act(t, remediate.Request{})
+		wantOutcome(t, a, certmedic.OutcomeUnverified, "another version, newer, is stored by now")
+		if took := a.EndedAt.Sub(a.StartedAt); took >= time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// TestNothingBound shows what a person gets who deploys what nobody watches: the files are
+// installed, and nothing is claimed about what is served.
+func TestNothingBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSteps(t, "", "", "")
+		w.change = func(s *remediate.Sight) { s.Addresses = nil }
+		wantOutcome(t, w.act(t, remediate.Request{}), certmedic.OutcomeRefused, "none is declared owned")
+		wantOutcome(t, w.act(t, remediate.Request{Force: true}), certmedic.OutcomeUnverified, "no address is bound")
+		if !w.installed(t, "stored") {
+			t.Error("the files were put back")
+		}
+		w.wantTidy(t)
+	})
+}
+
 // TestRetries shows that a hook that always fails is run a bounded number of times, further
 // and further apart, and that only what failed runs again.
 func TestRetries(t *testing.T) {

@@ -65,7 +65,7 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 		return runFailed(*bad)
 	}
 	unseen := certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "not_served", Detail: detail}
-	if len(t.plan.Files) > 0 && !t.moved(ctx) {
+	if len(t.plan.Files) > 0 && t.watched() && !t.moved(ctx) {
 		return t.putBack(ctx, unseen, reloaded)
 	}
 	return unseen
@@ -124,6 +124,12 @@ func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.R
 		t.r.o.Log.Error("journal", "action", t.action.ID, "err", err)
 	}
 	return t.action.Runs[at]
+}
+
+// watched reports whether any address is bound. Without one a person asked for something that
+// nobody can see, and there is no proof that the old files are better.
+func (t *transaction) watched() bool {
+	return slices.ContainsFunc(t.before.Addresses, func(a Served) bool { return a.Bound })
 }
 
 // moved reports whether some bound address serves the new version now and none was lost:

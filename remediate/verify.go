@@ -20,7 +20,7 @@ const (
 func (r *Remediator) verify(ctx context.Context, certificate string, version certmedic.Fingerprint, window time.Duration) (ok bool, detail string) {
 	deadline := time.Now().Add(window)
 	for good := 0; ; {
-		seen, what := r.round(ctx, certificate, version)
+		seen, hopeless, what := r.round(ctx, certificate, version)
 		if detail = what; seen {
 			good++
 		} else {
@@ -29,18 +29,22 @@ func (r *Remediator) verify(ctx context.Context, certificate string, version cer
 		if good == rounds {
 			return true, detail
 		}
-		if ctx.Err() != nil || good == 0 && time.Now().After(deadline) {
+		if ctx.Err() != nil || hopeless || good == 0 && time.Now().After(deadline) {
 			return false, detail
 		}
 		pauseFor(ctx, roundGap)
 	}
 }
 
-// round is one round of verification.
-func (r *Remediator) round(ctx context.Context, certificate string, version certmedic.Fingerprint) (ok bool, detail string) {
+// round is one round of verification. It is hopeless where no further round can see more:
+// nothing is bound, or another version is stored by now.
+func (r *Remediator) round(ctx context.Context, certificate string, version certmedic.Fingerprint) (ok, hopeless bool, detail string) {
 	sight, err := r.o.Look(ctx, certificate)
 	if err != nil {
-		return false, err.Error()
+		return false, false, err.Error()
+	}
+	if leaf, ok := sight.Stored.Leaf(); ok && leaf.SHA256 != version {
+		return false, true, fmt.Sprintf("another version, %s, is stored by now", leaf.SHA256.Short())
 	}
 	bound := 0
 	for _, a := range sight.Addresses {
@@ -48,16 +52,16 @@ func (r *Remediator) round(ctx context.Context, certificate string, version cert
 		case !a.Bound:
 			continue
 		case a.Leaf == "":
-			return false, fmt.Sprintf("%s presented no certificate: %s", a.Address, a.Detail)
+			return false, false, fmt.Sprintf("%s presented no certificate: %s", a.Address, a.Detail)
 		case a.Leaf != version:
-			return false, fmt.Sprintf("%s still serves %s", a.Address, a.Leaf.Short())
+			return false, false, fmt.Sprintf("%s still serves %s", a.Address, a.Leaf.Short())
 		}
 		bound++
 	}
 	if bound == 0 {
-		return false, "no bound address was seen"
+		return false, true, "no address is bound to the certificate, so nothing shows what is served"
 	}
-	return true, fmt.Sprintf("%s is served by every bound address (%d)", version.Short(), bound)
+	return true, false, fmt.Sprintf("%s is served by every bound address (%d)", version.Short(), bound)
 }
 
 // pauseFor waits, or returns early when ctx ends.

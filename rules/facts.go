@@ -29,7 +29,7 @@ type CertificateFacts struct {
 	Name            string
 	Labels          map[string]string
 	Stage           certmedic.Stage
-	Drift           bool          // a bound address serves another version than the newest stored one
+	Drift           bool          // an address serves another version than the newest stored one
 	DriftAge        time.Duration // since the drift was first seen; 0 without drift
 	Expired         bool          // something served, or without endpoints the stored version, has expired
 	ServedOK        bool          // no address serves anything with a critical finding

@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
-	return errors.Join(a.run(ctx), s.Close())
+	return errors.Join(s.Trim(), a.run(ctx), s.Close())
 }
 
 // run starts the first generation and the listeners, and ends both with ctx.
@@ -105,10 +105,19 @@ func (a *App) run(ctx context.Context) error {
 	return errors.Join(a.wait(ctx, failed), a.shutdown(servers))
 }
 
-// wait reloads when it is asked to, until ctx ends or a listener fails.
+// trimEvery is how often the oldest of what is kept is dropped.
+const trimEvery = 24 * time.Hour
+
+// wait reloads when it is asked to and trims the state, until ctx ends or a listener fails.
 func (a *App) wait(ctx context.Context, failed <-chan error) error {
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
 	for {
 		select {
+		case <-trim.C:
+			if err := a.store.Trim(); err != nil {
+				a.o.Log.Error("trimming the state", "err", err)
+			}
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:

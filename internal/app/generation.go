@@ -82,7 +82,16 @@ func (g *generation) Rules() []rules.Rule { return g.rules }
 // QueueOldest returns when the oldest notification that waits was told.
 func (g *generation) QueueOldest() time.Time { return g.alerter.QueueOldest() }
 
-func (g *generation) degraded() []string { return slices.Concat([]string{}, g.watcher.Degraded()) }
+// degraded says what certmedic itself cannot do now.
+func (g *generation) degraded() []string {
+	all := append([]string{}, g.watcher.Degraded()...)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, err := range g.errs {
+		all = append(all, err.Error())
+	}
+	return all
+}
 
 // act plans or carries out an action that a person asked for.
 func (g *generation) act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {

@@ -64,6 +64,9 @@ func (a *App) alerter(c *config.Config, g *generation) (*alerting.Alerter, error
 			}
 		}
 	}
+	for name := range notifiers {
+		a.metrics.Receiver(name)
+	}
 	return alerting.New(alerting.Options{
 		Receivers: notifiers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
 		Log: a.o.Log, Count: a.metrics.Told,

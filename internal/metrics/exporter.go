@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/rules"
 )
@@ -163,6 +164,13 @@ func (e *Exporter) Acted(a certmedic.Action) {
 	}
 	e.actionLast.WithLabelValues(string(a.Kind)).Set(unix(a.EndedAt))
 	e.actionTime.Observe(a.EndedAt.Sub(a.StartedAt).Seconds())
+}
+
+// Receiver makes the counters of a receiver start at 0.
+func (e *Exporter) Receiver(name string) {
+	for _, outcome := range alerting.Outcomes() {
+		e.told.WithLabelValues(name, outcome)
+	}
 }
 
 // Told counts a notification.

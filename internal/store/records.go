@@ -15,10 +15,12 @@ const (
 )
 
 // Memory is what has to be remembered about a certificate: which addresses served a version
-// of it once, and which versions it had.
+// of it once, which versions it had, and what each address presented last. A place is an
+// endpoint's name "|" ip:port.
 type Memory struct {
-	Bound map[string]time.Time                `json:"bound"` // endpoint's address "|" ip:port → when first seen
-	Known map[certmedic.Fingerprint]time.Time `json:"known"` // version → when first seen
+	Bound map[string]time.Time                `json:"bound"` // place → when it was first seen to serve a version
+	Known map[certmedic.Fingerprint]time.Time `json:"known"` // version → when it was first seen
+	Seen  map[string]certmedic.CertFacts      `json:"seen"`  // place → the leaf that was presented last
 }
 
 // SaveRules keeps what the rules remember about a certificate.

@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +23,6 @@ type entry struct {
 	changed  time.Time             // since when the stored version can be served: it appeared, or its deployment ended
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
-	seen     map[string]certmedic.CertFacts   // by place, the leaf that was presented last
 	drifting map[string]time.Time             // by place, since when it serves another version than the stored one
 
 	memory store.Memory
@@ -45,15 +45,23 @@ func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry
 	if m.Known == nil {
 		m.Known = map[certmedic.Fingerprint]time.Time{}
 	}
+	if m.Seen == nil {
+		m.Seen = map[string]certmedic.CertFacts{}
+	}
 	addresses, shared := map[string]bool{}, map[string]bool{}
 	for _, ep := range c.Endpoints {
-		shared[ep.Address] = addresses[ep.Address]
+		shared[ep.Address] = shared[ep.Address] || addresses[ep.Address]
 		addresses[ep.Address] = true
 	}
-	return &entry{
+	e := &entry{
 		cert: c, shared: shared, memory: m, state: state,
-		observed: map[string]certmedic.Observation{}, seen: map[string]certmedic.CertFacts{}, drifting: map[string]time.Time{},
+		observed: map[string]certmedic.Observation{}, drifting: map[string]time.Time{},
 	}
+	maps.DeleteFunc(e.memory.Seen, func(at string, _ certmedic.CertFacts) bool {
+		endpoint, _, _ := strings.Cut(at, "|")
+		return !slices.ContainsFunc(c.Endpoints, func(ep certmedic.Endpoint) bool { return e.name(ep) == endpoint })
+	})
+	return e
 }
 
 // name names an endpoint: its address, and its server name where others share the address.
@@ -85,8 +93,12 @@ func (e *entry) keys() []string {
 // deploying reports whether a deployment is under way, or may be.
 func (e *entry) deploying() bool { return e.stored.Lock.State == certmedic.LockHeld }
 
-// maxKnown bounds how many versions of a certificate are remembered.
-const maxKnown = 100
+// How many versions of a certificate, and how many addresses that served one, are
+// remembered.
+const (
+	maxKnown = 100
+	maxBound = 1000
+)
 
 // hold takes a new reading of the source. It reports whether the version is another one
 // than before, and whether the memory changed.
@@ -115,22 +127,30 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 		}
 	}
 	e.forgetOldest()
-	for at := range e.seen {
+	for at := range e.memory.Seen {
 		remember = e.bind(at, now) || remember
 	}
 	e.compare(now)
 	return renewed, remember
 }
 
+// forgetOldest keeps the memory within its bounds.
 func (e *entry) forgetOldest() {
-	for len(e.memory.Known) > maxKnown {
-		var oldest certmedic.Fingerprint
-		for v, t := range e.memory.Known {
-			if oldest == "" || t.Before(e.memory.Known[oldest]) {
-				oldest = v
+	dropOldest(e.memory.Known, maxKnown)
+	dropOldest(e.memory.Bound, maxBound)
+}
+
+// dropOldest removes the oldest entries beyond the newest keep.
+func dropOldest[K comparable](times map[K]time.Time, keep int) {
+	for len(times) > keep {
+		var oldest K
+		first := true
+		for k, t := range times {
+			if first || t.Before(times[oldest]) {
+				oldest, first = k, false
 			}
 		}
-		delete(e.memory.Known, oldest)
+		delete(times, oldest)
 	}
 }
 
@@ -144,44 +164,42 @@ func (e *entry) see(o certmedic.Observation) (remember bool) {
 			continue
 		}
 		at := place(name, a.Address)
-		e.seen[at] = leaf
+		remember = remember || e.memory.Seen[at].SHA256 != leaf.SHA256
+		e.memory.Seen[at] = leaf
 		remember = e.bind(at, o.Time) || remember
 	}
-	e.forgetPlaces()
+	remember = e.forgetPlaces() || remember
 	e.compare(o.Time)
 	return remember
 }
 
-// forgetPlaces drops what was seen at addresses that their endpoint no longer has. An
-// endpoint that does not resolve keeps them: its dates stay decidable.
-func (e *entry) forgetPlaces() {
-	present := map[string]bool{}
-	for endpoint, o := range e.observed {
-		for _, a := range o.Addresses {
-			if a.Stage == certmedic.ProbeResolve {
-				return
-			}
-			present[place(endpoint, a.Address)] = true
+// forgetPlaces drops what was seen at addresses that their endpoint no longer has, and
+// reports whether there was any. An endpoint that does not resolve keeps them: its dates
+// stay decidable.
+func (e *entry) forgetPlaces() (forgot bool) {
+	for at := range e.memory.Seen {
+		endpoint, address, _ := strings.Cut(at, "|")
+		o, ok := e.observed[endpoint]
+		has := func(a certmedic.AddressObservation) bool {
+			return a.Address == address || a.Stage == certmedic.ProbeResolve
+		}
+		if ok && !slices.ContainsFunc(o.Addresses, has) {
+			delete(e.memory.Seen, at)
+			forgot = true
 		}
 	}
-	if len(e.observed) < len(e.cert.Endpoints) {
-		return
-	}
-	for at := range e.seen {
-		if !present[at] {
-			delete(e.seen, at)
-		}
-	}
+	return forgot
 }
 
 // bind remembers that a place served a version of this very certificate.
 func (e *entry) bind(at string, now time.Time) (remember bool) {
-	_, known := e.memory.Known[e.seen[at].SHA256]
+	_, known := e.memory.Known[e.memory.Seen[at].SHA256]
 	_, bound := e.memory.Bound[at]
 	if !known || bound {
 		return false
 	}
 	e.memory.Bound[at] = now
+	e.forgetOldest()
 	return true
 }
 
@@ -239,7 +257,7 @@ func (e *entry) findings() []certmedic.Finding {
 // leafOfInterest returns the leaf that is served and ends first, else the stored one.
 func (e *entry) leafOfInterest() certmedic.CertFacts {
 	var first certmedic.CertFacts
-	for _, leaf := range e.seen {
+	for _, leaf := range e.memory.Seen {
 		if first.SHA256 == "" || leaf.NotAfter.Before(first.NotAfter) {
 			first = leaf
 		}
@@ -260,7 +278,7 @@ func (e *entry) stage() certmedic.Stage {
 		return certmedic.StageUnknown
 	}
 	places, current := 0, 0
-	for _, served := range e.seen {
+	for _, served := range e.memory.Seen {
 		places++
 		if served.SHA256 == leaf.SHA256 {
 			current++

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -191,6 +192,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		}
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
+			e.awaited, e.drifting = old.awaited, maps.Clone(old.drifting)
 		}
 		for _, ep := range e.cert.Endpoints {
 			if o, ok := old.observed[old.name(ep)]; ok && reflect.DeepEqual(o.Endpoint, ep) {

@@ -78,9 +78,9 @@ func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
 
 // shown returns the leaves that clients see, by place; without endpoints the stored one.
 func (e *entry) shown() map[string]certmedic.CertFacts {
-	if len(e.seen) > 0 {
-		shown := make(map[string]certmedic.CertFacts, len(e.seen))
-		for at, leaf := range e.seen {
+	if len(e.memory.Seen) > 0 {
+		shown := make(map[string]certmedic.CertFacts, len(e.memory.Seen))
+		for at, leaf := range e.memory.Seen {
 			shown[spoken(at)] = leaf
 		}
 		return shown
@@ -130,7 +130,7 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 		c.Drift = true
 		c.DriftAge = max(c.DriftAge, now.Sub(since))
 		support.Members = append(support.Members, spoken(at))
-		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.seen[at], leaf) + e.stranger(at)})
+		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.memory.Seen[at], leaf) + e.stranger(at)})
 	}
 	slices.SortFunc(support.Evidence, func(a, b certmedic.Evidence) int { return strings.Compare(a.Source, b.Source) })
 	if a := e.action; c.Drift && a != nil && a.Version == leaf.SHA256 && a.Outcome.Detail != "" {
@@ -325,7 +325,7 @@ func (e *entry) addressFacts(ep certmedic.Endpoint, a certmedic.AddressObservati
 	} else {
 		undecide(f.Undecided, a.Address+" could not be reached", "address.tls_version")
 	}
-	leaf, ok := e.seen[place(e.name(ep), a.Address)]
+	leaf, ok := e.memory.Seen[place(e.name(ep), a.Address)]
 	if !ok {
 		undecide(f.Undecided, a.Address+" never presented a certificate", "address.served_sha256", "address.expires_in", "address.remaining_ratio")
 		return f

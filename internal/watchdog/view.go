@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -140,21 +141,45 @@ func (e *entry) endpointView(ep certmedic.Endpoint) EndpointView {
 		return v
 	}
 	v.Time, v.Duration, v.Findings = o.Time, o.Duration, o.Findings
+	for _, a := range slices.Concat(o.Addresses, e.unresolved(name, o)) {
+		v.Addresses = append(v.Addresses, e.addressView(ep, a))
+	}
+	return v
+}
+
+// unresolved stands in for the addresses that an endpoint had before its name stopped to
+// resolve: what they presented last can still be held against the clock.
+func (e *entry) unresolved(name string, o certmedic.Observation) []certmedic.AddressObservation {
+	if len(o.Addresses) != 1 || o.Addresses[0].Stage != certmedic.ProbeResolve {
+		return nil
+	}
+	var lost []certmedic.AddressObservation
+	for _, at := range slices.Sorted(maps.Keys(e.memory.Seen)) {
+		endpoint, address, _ := strings.Cut(at, "|")
+		if endpoint != name || address == o.Addresses[0].Address {
+			continue
+		}
+		a := o.Addresses[0]
+		a.Address = address
+		lost = append(lost, a)
+	}
+	return lost
+}
+
+func (e *entry) addressView(ep certmedic.Endpoint, a certmedic.AddressObservation) AddressView {
+	at := place(e.name(ep), a.Address)
+	v := AddressView{AddressObservation: a, Bound: e.bound(ep, a.Address)}
+	served, reached := a.Leaf()
 	stored, hasStored := e.stored.Leaf()
-	for _, a := range o.Addresses {
-		av := AddressView{AddressObservation: a, Bound: e.bound(ep, a.Address)}
-		served, reached := a.Leaf()
-		if reached && hasStored {
-			same := served.SHA256 == stored.SHA256
-			av.MatchesStored = &same
-		}
-		if since, ok := e.drifting[place(name, a.Address)]; ok {
-			av.DriftSince = &since
-		}
-		if last, ok := e.seen[place(name, a.Address)]; ok && !reached {
-			av.LastSeen = &last
-		}
-		v.Addresses = append(v.Addresses, av)
+	if reached && hasStored {
+		same := served.SHA256 == stored.SHA256
+		v.MatchesStored = &same
+	}
+	if since, ok := e.drifting[at]; ok {
+		v.DriftSince = &since
+	}
+	if last, ok := e.memory.Seen[at]; ok && !reached {
+		v.LastSeen = &last
 	}
 	return v
 }

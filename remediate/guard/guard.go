@@ -115,8 +115,8 @@ func need(c Case) Decision {
 		return refuse(UnsupportedKind, "%s is not there in this version", c.Kind)
 	case len(c.Stored.Chain) == 0:
 		return refuse(NothingStored, "the source of %q holds no version that can be read", c.Certificate.Name)
-	case !c.Bound && !c.ByHand:
-		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned", c.Certificate.Name)
+	case !c.Bound && !c.Force:
+		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned; by hand, --force acts all the same", c.Certificate.Name)
 	case !c.Needed && !c.Force:
 		return refuse(NoNeed, "every bound address serves the stored version")
 	}

@@ -62,7 +62,7 @@ func TestDecide(t *testing.T) {
 		{"a renewal is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRenew }, guard.UnsupportedKind, guard.UnsupportedKind},
 		{"a rollback is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind, guard.UnsupportedKind},
 		{"the source holds nothing", func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored, guard.NothingStored},
-		{"no address ever served this certificate", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.None},
+		{"no address ever served this certificate", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.NotBound},
 		{"everything serves the stored version", func(c *guard.Case) { c.Needed = false }, guard.NoNeed, guard.NoNeed},
 
 		{"the stored version has a critical finding", problem, guard.StoredInvalid, guard.StoredInvalid},
