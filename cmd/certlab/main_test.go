@@ -28,7 +28,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestTranscripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: func(env *testscript.Env) error {
+		env.Setenv("GORACE", os.Getenv("GORACE"))
+		return nil
+	}})
 }
 
 func TestStoryEndsItsChildrenWhenItIsToldToStop(t *testing.T) {

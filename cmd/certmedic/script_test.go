@@ -63,6 +63,7 @@ type scriptLab struct {
 }
 
 func setUpLab(ctx context.Context, env *testscript.Env) error {
+	env.Setenv("GORACE", os.Getenv("GORACE"))
 	root, err := mint.NewCA("Lab Root")
 	if err != nil {
 		return err
