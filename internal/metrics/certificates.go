@@ -11,7 +11,7 @@ import (
 
 // Certificates renders the series of every certificate, in the text format 0.0.4.
 func Certificates(views []watchdog.View, now time.Time) []byte {
-	r := renderer{families: families{}, now: now}
+	r := renderer{families: families{}, now: now, expected: len(views)}
 	for i := range views {
 		r.certificate(&views[i])
 	}
@@ -21,16 +21,17 @@ func Certificates(views []watchdog.View, now time.Time) []byte {
 type renderer struct {
 	families families
 	now      time.Time
+	expected int // samples in most families
 }
 
 // identity returns the labels of a certificate: its name, which is empty for what is only
-// watched, and its own labels, which must not shadow those of the metric.
-func identity(v *watchdog.View) []label {
+// watched, more labels, and those that its owner chose, which must not shadow the others.
+func identity(v *watchdog.View, chosen map[string]string, more ...label) labels {
 	name := v.Name
 	if v.Watched {
 		name = ""
 	}
-	return append([]label{{"certificate", name}}, target(v.Labels)...)
+	return newLabels(slices.Concat([]label{{"certificate", name}}, more, target(chosen))...)
 }
 
 // reserved names are used by the metrics themselves.
@@ -54,65 +55,74 @@ func target(labels map[string]string) []label {
 }
 
 func (r *renderer) certificate(v *watchdog.View) {
-	id := identity(v)
-	with := func(more ...label) []label { return slices.Concat(id[:1], more, id[1:]) }
-	if v.Stored != nil {
-		leaf := v.Stored.Chain[0]
-		at := with()
-		if v.Watched {
-			at = with(label{"endpoint", v.Stored.Path})
-		}
-		r.gauge("certmedic_stored_not_after_timestamp_seconds", "End of the newest stored version, in unix seconds.").add(unix(leaf.NotAfter), at...)
-		r.gauge("certmedic_stored_info", "The newest stored version: its leaf's SHA-256 and the source's own version.").
-			add(1, slices.Concat(at, []label{{"sha256", string(leaf.SHA256)}, {"version", v.Stored.Version}})...)
-	}
-	if !v.Watched {
-		r.stage(v, with)
-		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, with()...)
-		if v.Action != nil && len(v.Action.Runs) > 0 {
-			r.gauge("certmedic_hook_last_exit_code", "Exit code of the first command of the last action that failed, 0 if none did, -1 if it did not exit by itself.").add(float64(v.Hook), with()...)
-		}
-	}
+	id := identity(v, v.Labels)
 	place := ""
 	if v.Watched {
 		place = v.Name
 	}
-	r.findings(with(label{"endpoint", place}, label{"address", ""}), v.Findings)
+	if v.Stored != nil {
+		leaf, at := v.Stored.Chain[0], id
+		if v.Watched {
+			at = identity(v, v.Labels, label{"endpoint", v.Stored.Path})
+		}
+		r.gauge("certmedic_stored_not_after_timestamp_seconds", "End of the newest stored version, in unix seconds.").add(unix(leaf.NotAfter), at)
+		r.gauge("certmedic_stored_info", "The newest stored version: its leaf's SHA-256 and the source's own version.").
+			add(1, at, label{"sha256", string(leaf.SHA256)}, label{"version", v.Stored.Version})
+	}
+	if !v.Watched {
+		r.stage(v, id)
+		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, id)
+		if v.Action != nil && len(v.Action.Runs) > 0 {
+			r.gauge("certmedic_hook_last_exit_code", "Exit code of the first command of the last action that failed, 0 if none did, -1 if it did not exit by itself.").add(float64(v.Hook), id)
+		}
+	}
+	if len(v.Findings) > 0 {
+		r.findings(identity(v, v.Labels, label{"endpoint", place}, label{"address", ""}), v.Findings)
+	}
 	for i := range v.Endpoints {
 		r.endpoint(v, &v.Endpoints[i])
 	}
 }
 
-func (r *renderer) gauge(name, help string) *family { return r.families.gauge(name, help) }
+func (r *renderer) gauge(name, help string) *family {
+	f := r.families.gauge(name, help)
+	f.expect(r.expected)
+	return f
+}
 
-func (r *renderer) stage(v *watchdog.View, with func(...label) []label) {
+func (r *renderer) stage(v *watchdog.View, id labels) {
 	f := r.gauge("certmedic_stage", "1 at the last stage that the newest version reached.")
 	for _, s := range certmedic.Stages() {
-		f.add(bit(v.Stage == s), with(label{"stage", string(s)})...)
+		f.add(bit(v.Stage == s), id, label{"stage", string(s)})
 	}
 }
 
 // findings writes 1 for each code that was found at a place, once.
-func (r *renderer) findings(labels []label, found []certmedic.Finding) {
-	seen := map[certmedic.FindingCode]bool{}
-	for _, f := range found {
-		if seen[f.Code] {
+func (r *renderer) findings(at labels, found []certmedic.Finding) {
+	for i, f := range found {
+		if certmedic.HasFinding(found[:i], f.Code) {
 			continue
 		}
-		seen[f.Code] = true
-		r.gauge("certmedic_finding", "1 for each finding, by code.").
-			add(1, slices.Insert(slices.Clone(labels), 3, label{"code", string(f.Code)})...)
+		r.gauge("certmedic_finding", "1 for each finding, by code.").add(1, at, label{"code", string(f.Code)})
 	}
 }
 
 func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
-	id := identity(v)
+	chosen := v.Labels
+	if len(e.Labels) > 0 {
+		chosen = maps.Clone(e.Labels)
+		for name, value := range v.Labels {
+			if _, own := chosen[name]; !own {
+				chosen[name] = value
+			}
+		}
+	}
 	for i := range e.Addresses {
 		a := &e.Addresses[i]
-		labels := slices.Concat(id[:1], []label{{"endpoint", e.Address}, {"address", a.Address}}, id[1:])
-		r.probe(e, a, labels)
-		r.served(v, a, labels)
-		r.findings(labels, slices.Concat(a.Findings, e.Findings, drift(v, a)))
+		at := identity(v, chosen, label{"endpoint", e.Address}, label{"address", a.Address})
+		r.probe(e, a, at)
+		r.served(a, at)
+		r.findings(at, slices.Concat(a.Findings, e.Findings, drift(v, a)))
 	}
 }
 
@@ -124,27 +134,27 @@ func drift(v *watchdog.View, a *watchdog.AddressView) []certmedic.Finding {
 	return []certmedic.Finding{certmedic.NewFinding(certmedic.Drift, "")}
 }
 
-func (r *renderer) probe(e *watchdog.EndpointView, a *watchdog.AddressView, labels []label) {
+func (r *renderer) probe(e *watchdog.EndpointView, a *watchdog.AddressView, at labels) {
 	success := a.Reached() && !slices.ContainsFunc(a.Findings, func(f certmedic.Finding) bool { return f.Severity == certmedic.SeverityCritical })
-	r.gauge("certmedic_probe_success", "1 if a certificate was presented in which nothing critical was found.").add(bit(success), labels...)
-	r.gauge("certmedic_probe_duration_seconds", "Duration of the last connect and handshake.").add((a.Connect + a.Handshake).Seconds(), labels...)
-	r.gauge("certmedic_probe_last_timestamp_seconds", "When the last probe ended, in unix seconds.").add(unix(e.Time), labels...)
+	r.gauge("certmedic_probe_success", "1 if a certificate was presented in which nothing critical was found.").add(bit(success), at)
+	r.gauge("certmedic_probe_duration_seconds", "Duration of the last connect and handshake.").add((a.Connect + a.Handshake).Seconds(), at)
+	r.gauge("certmedic_probe_last_timestamp_seconds", "When the last probe ended, in unix seconds.").add(unix(e.Time), at)
 	if a.TLS != nil {
 		r.gauge("certmedic_tls_info", "Parameters of the TLS connection of the last probe.").
-			add(1, slices.Concat(labels, []label{{"version", a.TLS.Version}, {"cipher", a.TLS.Cipher}, {"group", a.TLS.Group}})...)
+			add(1, at, label{"version", a.TLS.Version}, label{"cipher", a.TLS.Cipher}, label{"group", a.TLS.Group})
 	}
 }
 
 // served writes what an address presents; where it presents nothing now, what it presented
 // last, because its dates can still be held against the clock.
-func (r *renderer) served(v *watchdog.View, a *watchdog.AddressView, labels []label) {
+func (r *renderer) served(a *watchdog.AddressView, at labels) {
 	if a.MatchesStored != nil {
-		r.gauge("certmedic_served_matches_stored", "1 if the address serves the newest stored version.").add(bit(*a.MatchesStored), labels...)
+		r.gauge("certmedic_served_matches_stored", "1 if the address serves the newest stored version.").add(bit(*a.MatchesStored), at)
 		age := 0.0
 		if a.DriftSince != nil {
 			age = max(0, r.now.Sub(*a.DriftSince).Seconds())
 		}
-		r.gauge("certmedic_drift_seconds", "How long the address has served another version than the newest stored one; 0 if it serves that.").add(age, labels...)
+		r.gauge("certmedic_drift_seconds", "How long the address has served another version than the newest stored one; 0 if it serves that.").add(age, at)
 	}
 	leaf, ok := a.Leaf()
 	chainEnd := a.ChainNotAfter
@@ -162,13 +172,12 @@ func (r *renderer) served(v *watchdog.View, a *watchdog.AddressView, labels []la
 			}
 		}
 	}
-	r.gauge("certmedic_served_not_after_timestamp_seconds", "End of the leaf that is served, in unix seconds.").add(unix(leaf.NotAfter), labels...)
-	r.gauge("certmedic_served_not_before_timestamp_seconds", "Beginning of the leaf that is served, in unix seconds.").add(unix(leaf.NotBefore), labels...)
-	r.gauge("certmedic_served_chain_not_after_timestamp_seconds", "End of the verified chain that lasts longest, else of the certificate presented that ends first, in unix seconds.").add(unix(chainEnd), labels...)
-	r.gauge("certmedic_served_lifetime_remaining_ratio", "Share of the lifetime of the leaf that is served that is left; negative once it has ended.").add(leaf.RemainingRatio(r.now), labels...)
-	r.gauge("certmedic_served_info", "The leaf that is served.").add(1, slices.Concat(labels, []label{
-		{"sha256", string(leaf.SHA256)}, {"serial", leaf.Serial}, {"issuer", leaf.Issuer}, {"subject", leaf.Subject},
-	})...)
+	r.gauge("certmedic_served_not_after_timestamp_seconds", "End of the leaf that is served, in unix seconds.").add(unix(leaf.NotAfter), at)
+	r.gauge("certmedic_served_not_before_timestamp_seconds", "Beginning of the leaf that is served, in unix seconds.").add(unix(leaf.NotBefore), at)
+	r.gauge("certmedic_served_chain_not_after_timestamp_seconds", "End of the verified chain that lasts longest, else of the certificate presented that ends first, in unix seconds.").add(unix(chainEnd), at)
+	r.gauge("certmedic_served_lifetime_remaining_ratio", "Share of the lifetime of the leaf that is served that is left; negative once it has ended.").add(leaf.RemainingRatio(r.now), at)
+	r.gauge("certmedic_served_info", "The leaf that is served.").add(1, at,
+		label{"sha256", string(leaf.SHA256)}, label{"serial", leaf.Serial}, label{"issuer", leaf.Issuer}, label{"subject", leaf.Subject})
 }
 
 func unix(t time.Time) float64 {

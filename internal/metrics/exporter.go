@@ -255,7 +255,7 @@ func incidents(views []watchdog.View, all []rules.Rule) []byte {
 	fs := families{}
 	f := fs.gauge("certmedic_incidents", "Open incidents.")
 	for _, k := range order {
-		f.add(counts[k], label{"rule", k.rule}, label{"severity", string(k.severity)}, label{"state", string(k.state)})
+		f.add(counts[k], "", label{"rule", k.rule}, label{"severity", string(k.severity)}, label{"state", string(k.state)})
 	}
 	return fs.render()
 }

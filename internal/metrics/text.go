@@ -17,22 +17,50 @@ type family struct {
 // label is a name with its value, which is escaped when it is written.
 type label struct{ name, value string }
 
-// add appends one sample.
-func (f *family) add(value float64, labels ...label) {
-	f.body = append(f.body, f.name...)
-	for i, l := range labels {
-		f.body = append(f.body, "{,"[min(i, 1)])
-		f.body = append(f.body, l.name...)
-		f.body = append(f.body, '=', '"')
-		f.body = appendEscaped(f.body, l.value)
-		f.body = append(f.body, '"')
+// labels are rendered once for all the series that share them: `a="x",b="y"`.
+type labels string
+
+// newLabels renders labels.
+func newLabels(list ...label) labels { return labels(appendLabels(nil, list)) }
+
+// sampleSize is about how many bytes a sample of a certificate takes.
+const sampleSize = 160
+
+// expect makes room for so many samples, so that a large fleet does not grow it bit by bit.
+func (f *family) expect(samples int) {
+	if f.body == nil {
+		f.body = make([]byte, 0, samples*sampleSize)
 	}
-	if len(labels) > 0 {
+}
+
+// add appends one sample with its labels, and more behind them.
+func (f *family) add(value float64, shared labels, more ...label) {
+	f.body = append(f.body, f.name...)
+	if len(shared) > 0 || len(more) > 0 {
+		f.body = append(f.body, '{')
+		f.body = append(f.body, shared...)
+		if len(shared) > 0 && len(more) > 0 {
+			f.body = append(f.body, ',')
+		}
+		f.body = appendLabels(f.body, more)
 		f.body = append(f.body, '}')
 	}
 	f.body = append(f.body, ' ')
 	f.body = appendValue(f.body, value)
 	f.body = append(f.body, '\n')
+}
+
+func appendLabels(b []byte, list []label) []byte {
+	for i, l := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, l.name...)
+		b = append(b, '=', '"')
+		b = appendEscaped(b, l.value)
+		b = append(b, '"')
+	}
+	return b
 }
 
 // appendValue writes a value as expfmt does.
@@ -91,7 +119,11 @@ func (fs families) render() []byte {
 		}
 	}
 	slices.Sort(names)
-	var b bytes.Buffer
+	size := 0
+	for _, name := range names {
+		size += len(fs[name].body) + 2*len(name) + len(fs[name].help) + len("# HELP  \n# TYPE  gauge\n")
+	}
+	b := bytes.NewBuffer(make([]byte, 0, size))
 	for _, name := range names {
 		f := fs[name]
 		b.WriteString("# HELP " + f.name + " " + f.help + "\n# TYPE " + f.name + " gauge\n")

@@ -44,6 +44,7 @@ type StoredView struct {
 type EndpointView struct {
 	Address   string              `json:"address"`
 	Protocol  string              `json:"protocol"`
+	Labels    map[string]string   `json:"labels,omitempty"`
 	Time      time.Time           `json:"time,omitzero"` // of the last probe
 	Duration  time.Duration       `json:"duration_ns"`
 	Addresses []AddressView       `json:"addresses"`
@@ -135,7 +136,7 @@ func (e *entry) status(v View) certmedic.Status {
 
 func (e *entry) endpointView(ep certmedic.Endpoint) EndpointView {
 	name := e.name(ep)
-	v := EndpointView{Address: name, Protocol: ep.Protocol, Addresses: []AddressView{}, Findings: []certmedic.Finding{}}
+	v := EndpointView{Address: name, Protocol: ep.Protocol, Labels: ep.Labels, Addresses: []AddressView{}, Findings: []certmedic.Finding{}}
 	o, ok := e.observed[name]
 	if !ok {
 		return v
