@@ -126,7 +126,7 @@ type Run struct {
 	Stdout    string        `json:"stdout,omitempty"` // bounded and redacted
 	Stderr    string        `json:"stderr,omitempty"` // bounded and redacted
 	Truncated bool          `json:"truncated,omitempty"`
-	StartedAt time.Time     `json:"started_at"`
+	StartedAt time.Time     `json:"started_at,omitzero"`
 	Duration  time.Duration `json:"duration_ns"`
 	PID       int           `json:"pid,omitempty"`
 	PIDStart  uint64        `json:"pid_start,omitempty"` // field 22 of /proc/PID/stat, clock ticks since boot

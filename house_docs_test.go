@@ -20,6 +20,7 @@ func TestDocuments(t *testing.T) {
 	t.Run("the first pages exist", testFirstPages)
 	t.Run("go.mod replaces nothing", testNoReplace)
 	t.Run("decisions are numbered and have their three parts", testDecisions)
+	t.Run("every shipped rule has its runbook", testRunbooks)
 }
 
 func testFirstPages(t *testing.T) {
@@ -28,6 +29,29 @@ func testFirstPages(t *testing.T) {
 			t.Error(err)
 		} else if info.Size() == 0 {
 			t.Errorf("%s is empty", name)
+		}
+	}
+}
+
+func testRunbooks(t *testing.T) {
+	rules, err := os.ReadFile("rules/ruleset/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(?m)^ +runbook: (\S+)$`).FindAllSubmatch(rules, -1)
+	if len(named) == 0 {
+		t.Fatal("no rule names a runbook")
+	}
+	for _, match := range named {
+		page, err := os.ReadFile("docs/runbooks/" + string(match[1]) + ".md")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, part := range []string{"What it means", "Why it matters", "Look", "Fix", "Prevent"} {
+			if !bytes.Contains(page, []byte("\n## "+part+"\n")) {
+				t.Errorf("runbook %s lacks the part %q", match[1], part)
+			}
 		}
 	}
 }

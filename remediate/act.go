@@ -69,6 +69,9 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 	if err != nil {
 		return considered{}, fmt.Errorf("reading the journal: %w", err)
 	}
+	if leaf, ok := sight.Stored.Leaf(); ok {
+		plan.Version = leaf.SHA256 // also of a plan that could not be made
+	}
 	c := considered{sight: sight, plan: plan}
 	c.attempts, c.earlier = attempts(history, q.Kind, plan)
 	cs := guard.Case{
@@ -81,6 +84,7 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 		cs.LastAttempt = c.earlier.EndedAt
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
+	cs.ServedNewer = slices.ContainsFunc(sight.Addresses, func(a Served) bool { return a.Bound && a.Newer })
 	c.decision = guard.Decide(cs)
 	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
 		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
@@ -222,8 +226,10 @@ func (r *Remediator) refuse(q Request, c considered, told guard.Reason) (certmed
 		if !q.ByHand {
 			return a, nil
 		}
-	case guard.ModePlan:
-		a.Outcome.Kind = certmedic.OutcomePlanned
+	case guard.ModePlan, guard.NeedsApproval:
+		if c.decision.Reason == guard.ModePlan {
+			a.Outcome.Kind = certmedic.OutcomePlanned
+		}
 		for _, cmd := range c.plan.Commands {
 			a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name, Argv: cmd.Argv})
 		}

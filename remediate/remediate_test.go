@@ -385,7 +385,7 @@ func TestRefusals(t *testing.T) {
 		{"the stored version must not be installed", func(s *remediate.Sight) {
 			s.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.Expired, "yesterday")}
 		}, guard.StoredInvalid, 1, true},
-		{"a newer version is served", func(s *remediate.Sight) { s.Addresses[0].Newer = true }, guard.NoNeed, 0, false},
+		{"a newer version is served", func(s *remediate.Sight) { s.Addresses[0].Newer = true }, guard.ServedNewer, 1, false},
 		{"nothing is presented", func(s *remediate.Sight) { s.Addresses[0].Leaf = "" }, guard.NoNeed, 0, false},
 		{"the mode is plan", func(s *remediate.Sight) { s.Certificate.Mode = certmedic.ModePlan }, guard.ModePlan, 1, false},
 		{"the mode is observe", func(s *remediate.Sight) { s.Certificate.Mode = certmedic.ModeObserve }, guard.ModeObserve, 0, false},

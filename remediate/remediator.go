@@ -202,7 +202,7 @@ func (r *Remediator) work(ctx context.Context, certificate string, wake <-chan s
 		a, decision, err := r.attempt(ctx, Request{
 			Certificate: certificate, Kind: want.Kind, By: want.Rule, Why: want.Why,
 		}, told)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			r.o.Log.Error("action", "certificate", certificate, "action", want.Kind, "err", err)
 		}
 		told = decision.Reason

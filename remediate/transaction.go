@@ -209,14 +209,16 @@ func failed(reason string, err error) certmedic.Outcome {
 // runFailed turns a command that did not succeed into an outcome with its evidence: which
 // command, how it ended, and the line of its stderr that says most.
 func runFailed(run certmedic.Run) certmedic.Outcome {
-	how := string(run.Result)
+	how, verb := string(run.Result), "ended with "
 	switch run.Result {
 	case certmedic.RunExited:
 		how = fmt.Sprintf("exit code %d", run.ExitCode)
 	case certmedic.RunSignaled:
-		how = "killed by " + run.Signal
+		how, verb = "killed by "+run.Signal, "was "
 	case certmedic.RunTimedOut:
-		how = "timed out after " + run.Duration.Round(time.Second).String()
+		how, verb = "timed out after "+run.Duration.Round(time.Second).String(), ""
+	case certmedic.RunNotStarted:
+		how, verb = "not started", "was "
 	}
 	evidence := []certmedic.Evidence{{Source: run.Name, Line: how}}
 	if run.Detail != "" {
@@ -226,7 +228,7 @@ func runFailed(run certmedic.Run) certmedic.Outcome {
 		evidence = append(evidence, certmedic.Evidence{Source: run.Name, Line: line, Output: true})
 	}
 	return certmedic.Outcome{
-		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q ended with %s", run.Name, evidence[0].Line),
+		Kind: certmedic.OutcomeFailed, Reason: string(run.Result), Detail: fmt.Sprintf("%q %s%s", run.Name, verb, evidence[0].Line),
 		Evidence: evidence,
 	}
 }

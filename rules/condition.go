@@ -27,6 +27,8 @@ const (
 // sub-expression, for the sentence that says why it holds.
 type condition struct {
 	byName map[string]variable
+	uses   []string // the variables that it asks for
+	words  []string // the strings that it compares them with, such as finding codes
 	ast    *cel.Ast
 	fast   cel.Program
 	traced cel.Program
@@ -64,6 +66,7 @@ func compile(when string, about certmedic.SubjectKind) (*condition, []*condition
 	for _, v := range visible(about) {
 		c.byName[v.name] = v
 	}
+	c.uses, c.words = mentions(checked)
 	fast, errFast := env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	traced, errTraced := env.Program(checked, cel.EvalOptions(cel.OptTrackState))
 	if err := errors.Join(errFast, errTraced); err != nil {
@@ -125,7 +128,28 @@ func (c *condition) judge(s subject) (verdict, error) {
 		return undecided, nil
 	case out == types.True:
 		return yes, nil
-	default:
-		return no, nil
 	}
+	for _, name := range c.uses {
+		if s.incomplete(name) != "" {
+			return undecided, nil
+		}
+	}
+	return no, nil
+}
+
+// mentions lists the variables and the string literals of an expression.
+func mentions(checked *cel.Ast) (variables, words []string) {
+	refs := checked.NativeRep().ReferenceMap()
+	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if info, ok := refs[e.ID()]; ok && info.Name != "" && info.Value == nil {
+			variables = append(variables, info.Name)
+		}
+		if e.Kind() != ast.LiteralKind {
+			return
+		}
+		if word, ok := e.AsLiteral().(types.String); ok {
+			words = append(words, string(word))
+		}
+	}))
+	return variables, words
 }

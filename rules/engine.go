@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -211,9 +212,11 @@ func (ev *evaluation) describe(rule *Rule, s subject, in *Instance) {
 	in.Reason = reason
 	members, evidence := []string{}, []certmedic.Evidence{}
 	for _, name := range used {
-		support := s.support(name)
-		members = append(members, support.Members...)
-		evidence = append(evidence, support.Evidence...)
+		for _, key := range append([]string{name}, keys(name, rule.condition.words)...) {
+			support := s.support(key)
+			members = append(members, support.Members...)
+			evidence = append(evidence, support.Evidence...)
+		}
 	}
 	slices.Sort(members)
 	in.Members, in.Evidence = slices.Compact(members), evidence
@@ -226,6 +229,15 @@ func (ev *evaluation) describe(rule *Rule, s subject, in *Instance) {
 		data.ExpiresIn = duration(c.ServedExpiresIn)
 	}
 	in.Summary = rule.summarize(data)
+}
+
+// keys names what backs the words of a list, see [CertificateFacts.Support].
+func keys(name string, words []string) []string {
+	all := make([]string, 0, len(words))
+	for _, w := range words {
+		all = append(all, name+":"+w)
+	}
+	return all
 }
 
 // dropRest ends the incidents whose rule or subject is gone.
@@ -275,8 +287,8 @@ func why(rule *Rule, s subject, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	for name := range rule.condition.byName {
-		if w := s.undecided(name); w != "" {
+	for _, name := range rule.condition.uses {
+		if w := cmp.Or(s.undecided(name), s.incomplete(name)); w != "" {
 			return w
 		}
 	}

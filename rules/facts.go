@@ -17,6 +17,10 @@ type Facts struct {
 // can be said about it now. A rule that needs it neither fires nor resolves.
 type Undecided map[string]string
 
+// Incomplete maps the name of a CEL variable to why it may lack something that is there. A
+// rule that holds by such a variable holds; one that does not hold is undecided.
+type Incomplete map[string]string
+
 // Support backs the value of a CEL variable: who is affected, and the lines that show it.
 type Support struct {
 	Members  []string
@@ -45,11 +49,14 @@ type CertificateFacts struct {
 	RenewalAge      time.Duration
 	HookExitCode    int64 // of the last hook that certmedic ran; 0 after all succeeded
 	Remediation     string
-	Findings        []string // codes, over everything served and stored
+	Findings        []string // codes, over everything served; without endpoints, of what is stored
+	StoredFindings  []string // codes of the source and of the version in it
+	ServedNewer     bool     // what drifts was issued after the stored version
 	Members         []string
 
-	Undecided Undecided
-	Support   map[string]Support // by variable name
+	Undecided  Undecided
+	Incomplete Incomplete
+	Support    map[string]Support // by variable name; for lists of codes by "name:code"
 }
 
 // EndpointFacts are the variables endpoint.*.
@@ -122,6 +129,9 @@ func (s subject) undecided(name string) string {
 	}
 	return ""
 }
+
+// incomplete tells why a variable may lack something, or returns "".
+func (s subject) incomplete(name string) string { return s.facts.Certificate.Incomplete[name] }
 
 // support returns what backs a variable's value.
 func (s subject) support(name string) Support {

@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
 )
 
@@ -21,7 +22,7 @@ func (c *condition) because(s subject) (reason string, used []string) {
 	if err != nil || details == nil {
 		return "", nil
 	}
-	t := tracer{refs: c.ast.NativeRep().ReferenceMap(), state: details.State()}
+	t := tracer{refs: c.ast.NativeRep().ReferenceMap(), state: details.State(), words: c.words}
 	reason = t.explain(c.ast.NativeRep().Expr())
 	return reason, t.used
 }
@@ -29,11 +30,15 @@ func (c *condition) because(s subject) (reason string, used []string) {
 type tracer struct {
 	refs  map[int64]*ast.ReferenceInfo
 	state interpreter.EvalState
+	words []string // of the condition
 	used  []string
 }
 
 // explain renders the parts of a true expression that made it true.
 func (t *tracer) explain(e ast.Expr) string {
+	if e.Kind() == ast.ComprehensionKind {
+		return t.explainList(e.AsComprehension().IterRange())
+	}
 	if e.Kind() != ast.CallKind {
 		return t.operand(e)
 	}
@@ -63,6 +68,23 @@ func (t *tracer) explainOr(branches []ast.Expr) string {
 		}
 	}
 	return strings.Join(parts, ", and ")
+}
+
+// explainList says which of the words of a condition are in the list that it looks through.
+func (t *tracer) explainList(list ast.Expr) string {
+	named := t.operand(list)
+	value, _ := t.state.Value(list.ID())
+	held, ok := value.(traits.Lister)
+	if !ok {
+		return named
+	}
+	var found []string
+	for _, word := range t.words {
+		if held.Contains(types.String(word)) == types.True {
+			found = append(found, strconv.Quote(word))
+		}
+	}
+	return named + " has " + strings.Join(found, ", ")
 }
 
 // operand renders a variable with its value, or just a value.

@@ -50,6 +50,8 @@ func variables() []variable {
 		cert("hook_exit_code", cel.IntType, func(c *CertificateFacts) any { return c.HookExitCode }),
 		cert("remediation", cel.StringType, func(c *CertificateFacts) any { return c.Remediation }),
 		cert("findings", strings, func(c *CertificateFacts) any { return c.Findings }),
+		cert("stored_findings", strings, func(c *CertificateFacts) any { return c.StoredFindings }),
+		cert("served_newer", cel.BoolType, func(c *CertificateFacts) any { return c.ServedNewer }),
 		cert("members", strings, func(c *CertificateFacts) any { return c.Members }),
 
 		endpoint("address", cel.StringType, func(e *EndpointFacts) any { return e.Address }),

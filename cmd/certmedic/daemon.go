@@ -34,9 +34,9 @@ func (e *environment) settings() (*config.Config, error) {
 
 // ask calls f with the daemon's client, or with what the state folder holds.
 func (e *environment) ask(ctx context.Context, f func(reader) error) error {
-	c, err := e.settings()
+	c, _, err := app.Load(e.config())
 	if err != nil {
-		return err
+		return &exitError{exitUsage, err}
 	}
 	client := api.NewClient(c.StateDir)
 	if err := f(client); !errors.Is(err, api.ErrNoDaemon) {

@@ -77,7 +77,7 @@ func serve(ctx context.Context, o app.Options) error {
 	err := app.Run(ctx, o)
 	var problems *config.Errors
 	if errors.As(err, &problems) {
-		return fail(fmt.Errorf("the configuration has %d mistakes:\n%w", len(problems.Problems), problems))
+		return fail(fmt.Errorf("mistakes in the configuration: %d\n%w", len(problems.Problems), problems))
 	}
 	if err != nil {
 		return fail(err)

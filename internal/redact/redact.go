@@ -20,7 +20,7 @@ type rule struct {
 	only    func(secret string) bool // nil: whatever matches
 }
 
-const keyWords = `(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|routing[_-]?key|signature)`
+const keyWords = `(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|routing[_-]?key)`
 
 // rules are the forms of secrets, in the order in which they are hidden.
 var rules = []rule{
@@ -31,6 +31,8 @@ var rules = []rule{
 	{pattern: regexp.MustCompile(`(?i)(` + keyWords + `[a-z0-9_.-]*["']?[ \t]*[=:][ \t]*")[^"\n]+`)},
 	{pattern: regexp.MustCompile(`(?i)(` + keyWords + `[a-z0-9_.-]*["']?[ \t]*[=:][ \t]*')[^'\n]+`)},
 	{pattern: regexp.MustCompile(`(?i)(` + keyWords + `[a-z0-9_.-]*["']?[ \t]*[=:][ \t]*)[^\s"'&;,]+`)},
+	// The signature of a request, as in the URLs of object stores.
+	{pattern: regexp.MustCompile(`(?i)(\b(?:x-amz-)?signature=)[^\s"'&;,]+`)},
 	// --password value.
 	{pattern: regexp.MustCompile(`(?i)(--?[a-z0-9-]*` + keyWords + `[ \t]+)[^\s"']+`)},
 	// A JSON Web Token, and what Slack, GitHub, PagerDuty and AWS hand out.

@@ -245,7 +245,7 @@ func (e *entry) stale(at string) bool {
 
 // findings returns what is wrong with the source and with the version in it, each once.
 func (e *entry) findings() []certmedic.Finding {
-	all := slices.Concat([]certmedic.Finding{}, e.stored.Findings)
+	all := append([]certmedic.Finding{}, e.stored.Findings...)
 	for _, f := range e.problems {
 		if !slices.Contains(all, f) {
 			all = append(all, f)

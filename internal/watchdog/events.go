@@ -2,7 +2,10 @@ package watchdog
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"maps"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -113,6 +116,7 @@ func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now t
 	}
 	judged := inspect.Chain(content.Certs, inspect.Options{Now: now, ServerName: name, Roots: w.o.Roots, Warn: w.o.Warn, Crit: w.o.Crit})
 	problems := slices.DeleteFunc(judged.Findings, func(f certmedic.Finding) bool { return !invalid(f) })
+	problems = append(problems, uncovered(c, content.Certs[0])...)
 	for _, f := range content.Stored.Findings {
 		if critical(f) {
 			problems = append(problems, f)
@@ -122,6 +126,26 @@ func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now t
 		return nil
 	}
 	return problems
+}
+
+// uncovered returns the names that clients ask the certificate's endpoints for and that the
+// leaf does not cover. An endpoint that is given by an address alone says no name.
+func uncovered(c certmedic.Certificate, leaf *x509.Certificate) []certmedic.Finding {
+	var found []certmedic.Finding
+	for _, ep := range c.Endpoints {
+		name := ep.ServerName
+		if name == "" {
+			name, _, _ = net.SplitHostPort(ep.Address)
+			if net.ParseIP(name) != nil {
+				continue
+			}
+		}
+		if err := leaf.VerifyHostname(name); err != nil {
+			found = append(found, certmedic.NewFinding(certmedic.NameMismatch,
+				fmt.Sprintf("it does not cover %q, which clients of %s ask for", name, ep.Address)))
+		}
+	}
+	return found
 }
 
 // lockPoll is how often the locks of a tree are asked for while they are held, because a

@@ -16,7 +16,7 @@ import (
 func (e *entry) facts(now time.Time) rules.Facts {
 	f := rules.Facts{Certificate: rules.CertificateFacts{
 		Name: e.cert.Name, Labels: e.cert.Labels, Stage: e.stage(),
-		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
+		Undecided: rules.Undecided{}, Incomplete: rules.Incomplete{}, Support: map[string]rules.Support{},
 	}}
 	for _, ep := range e.cert.Endpoints {
 		f.Endpoints = append(f.Endpoints, e.endpointFacts(ep, now))
@@ -51,7 +51,7 @@ func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
 // when an endpoint becomes unreachable.
 func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
 	first := e.leafOfInterest()
-	if first.SHA256 == "" {
+	if first.SHA256 == "" || len(e.memory.Seen) == 0 && len(e.cert.Endpoints) > 0 {
 		undecide(c.Undecided, "no certificate was seen yet", "certificate.served_expires_in", "certificate.remaining_ratio",
 			"certificate.lifetime", "certificate.expired", "certificate.served_ok")
 		return
@@ -128,6 +128,7 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 			continue
 		}
 		c.Drift = true
+		c.ServedNewer = c.ServedNewer || newer(e.memory.Seen[at], leaf)
 		c.DriftAge = max(c.DriftAge, now.Sub(since))
 		support.Members = append(support.Members, spoken(at))
 		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: driftLine(e.memory.Seen[at], leaf) + e.stranger(at)})
@@ -145,10 +146,16 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 
 func driftLine(served, stored certmedic.CertFacts) string {
 	line := fmt.Sprintf("serves %s until %s, the source holds %s until %s", served.SHA256.Short(), day(served.NotAfter), stored.SHA256.Short(), day(stored.NotAfter))
-	if served.NotBefore.After(stored.NotBefore) {
+	if newer(served, stored) {
 		line += "; what is served is newer than what is stored"
 	}
 	return line
+}
+
+// newer reports whether what is served was issued after what is stored: it begins and ends
+// later. CAs date the beginning back, each in its own way.
+func newer(served, stored certmedic.CertFacts) bool {
+	return served.NotBefore.After(stored.NotBefore) && served.NotAfter.After(stored.NotAfter)
 }
 
 // stranger says that nothing is done about a place that was never seen to serve a version
@@ -185,36 +192,52 @@ func (e *entry) unseen() string {
 	return ""
 }
 
+// findingFacts lists what was found where a certificate is served, and in its source. What
+// cannot be seen now may hide a finding, so that its absence proves nothing.
 func (e *entry) findingFacts(c *rules.CertificateFacts) {
-	var support rules.Support
-	add := func(at string, findings []certmedic.Finding) {
-		for _, f := range findings {
-			if f.Severity == certmedic.SeverityInfo {
-				continue
-			}
-			c.Findings = append(c.Findings, string(f.Code))
-			support.Members = append(support.Members, at)
-			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
-		}
+	c.StoredFindings = add(c, "certificate.stored_findings", c.StoredFindings, e.stored.Path, e.findings())
+	if len(e.cert.Endpoints) == 0 {
+		c.Findings = add(c, "certificate.findings", c.Findings, e.stored.Path, e.findings())
 	}
-	add(e.stored.Path, e.findings())
 	for _, ep := range e.cert.Endpoints {
 		name := e.name(ep)
-		o := e.observed[name]
-		add(name, o.Findings)
+		o, ok := e.observed[name]
+		c.Findings = add(c, "certificate.findings", c.Findings, name, o.Findings)
 		for _, a := range o.Addresses {
-			add(spoken(place(name, a.Address)), a.Findings)
+			at := spoken(place(name, a.Address))
+			c.Findings = add(c, "certificate.findings", c.Findings, at, a.Findings)
+			if !a.Reached() {
+				c.Incomplete["certificate.findings"] = at + " presents no certificate"
+			}
+		}
+		if !ok {
+			c.Incomplete["certificate.findings"] = name + " was not probed yet"
 		}
 	}
-	slices.Sort(c.Findings)
-	c.Findings = slices.Compact(c.Findings)
-	c.Support["certificate.findings"] = support
 	switch {
 	case e.deploying():
-		undecide(c.Undecided, "certbot is at work", "certificate.findings")
-	case !e.read && len(e.observed) == 0:
-		undecide(c.Undecided, "nothing was read or probed yet", "certificate.findings")
+		undecide(c.Undecided, "certbot is at work", "certificate.findings", "certificate.stored_findings")
+	case !e.read && e.cert.Source.Kind != certmedic.SourceNone:
+		undecide(c.Undecided, "the source was not read yet", "certificate.stored_findings")
 	}
+}
+
+// add appends the codes of findings to a list, each once, and backs them.
+func add(c *rules.CertificateFacts, variable string, codes []string, at string, findings []certmedic.Finding) []string {
+	for _, f := range findings {
+		if f.Severity == certmedic.SeverityInfo {
+			continue
+		}
+		if !slices.Contains(codes, string(f.Code)) {
+			codes = append(codes, string(f.Code))
+		}
+		key := variable + ":" + string(f.Code)
+		support := c.Support[key]
+		support.Members = append(support.Members, at)
+		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
+		c.Support[key] = support
+	}
+	return codes
 }
 
 // actionFacts says how the last action for the stored version went. While one is at work

@@ -67,7 +67,7 @@ func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
 			}
 			if leaf, ok := a.Leaf(); ok {
 				served.Leaf = leaf.SHA256
-				served.Newer = leaf.NotBefore.After(stored.NotBefore)
+				served.Newer = newer(leaf, stored)
 			} else if a.Error != nil {
 				served.Detail = a.Error.Detail
 			}

@@ -19,6 +19,7 @@ type Reason string
 const (
 	None            Reason = ""
 	NoNeed          Reason = "no_need"            // the newest stored version is served already
+	ServedNewer     Reason = "served_newer"       // what is served was issued after the stored version
 	NothingStored   Reason = "nothing_stored"     // the source holds no version
 	StoredInvalid   Reason = "stored_invalid"     // the stored version must not be installed
 	Deploying       Reason = "deploying"          // certbot or a hook of it is at work
@@ -71,8 +72,10 @@ type Case struct {
 	Needed     bool                // a bound address serves another version than the stored one
 	Bound      bool                // at least one address is bound to the certificate
 	ServedDire bool                // something that is served is already invalid
-	Runnable   bool                // there is something to run
-	Untrusted  error               // why what would be run cannot be trusted
+
+	ServedNewer bool  // a bound address serves a version that was issued after the stored one
+	Runnable    bool  // there is something to run
+	Untrusted   error // why what would be run cannot be trusted
 
 	Frozen          bool
 	MaxPerHour      int
@@ -117,6 +120,8 @@ func need(c Case) Decision {
 		return refuse(NothingStored, "the source of %q holds no version that can be read", c.Certificate.Name)
 	case !c.Bound && !c.Force:
 		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned; by hand, --force acts all the same", c.Certificate.Name)
+	case !c.Needed && !c.Force && c.ServedNewer:
+		return refuse(ServedNewer, "what is served was issued after the stored version; installing that would be a step back")
 	case !c.Needed && !c.Force:
 		return refuse(NoNeed, "every bound address serves the stored version")
 	}
