@@ -175,6 +175,10 @@ func (w *world) look(_ context.Context, certificate string) (remediate.Sight, er
 			return s, err
 		}
 		s.Stored.Chain = []certmedic.CertFacts{{SHA256: w.leaf("stored/cert.pem"), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}}
+		for block, rest := pem.Decode(w.bytes("stored/chain.pem")); block != nil; block, rest = pem.Decode(rest) {
+			sum := certmedic.Fingerprint(fmt.Sprintf("%x", sha256.Sum256(block.Bytes)))
+			s.Stored.Chain = append(s.Stored.Chain, certmedic.CertFacts{SHA256: sum})
+		}
 	}
 	entries, err := os.ReadDir(w.path("loaded"))
 	if err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/certmedic/certmedic"
@@ -22,11 +23,15 @@ func hooks(c certmedic.Certificate) ([]deploy.Hook, error) {
 		}
 		all = append(all, deploy.Hook{Skipped: f.Detail})
 	}
+	// Both say which hooks run: one by naming them, the other also by switching them off.
 	var errs []error
-	for _, h := range found {
-		if !h.FromDir {
-			errs = append(errs, ownership.Check(filepath.Join(c.Source.ConfigDir, "renewal", c.Source.Lineage+".conf")))
+	for _, file := range []string{"cli.ini", filepath.Join("renewal", c.Source.Lineage+".conf")} {
+		err := ownership.Check(filepath.Join(c.Source.ConfigDir, file))
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
+	}
+	for _, h := range found {
 		all = append(all, deploy.Hook{Command: h.Command, Path: h.Path, Source: h.Source})
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -78,8 +78,8 @@ func appendValue(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'g', -1, 64)
 }
 
-// appendEscaped writes a label's value: valid UTF-8, with backslash, quote and line feed
-// escaped.
+// appendEscaped writes a label's value: valid UTF-8 without control characters, with
+// backslash, quote and line feed escaped.
 func appendEscaped(b []byte, s string) []byte {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	for i := range len(s) {
@@ -91,6 +91,10 @@ func appendEscaped(b []byte, s string) []byte {
 		case '\n':
 			b = append(b, '\\', 'n')
 		default:
+			if s[i] < ' ' || s[i] == 0x7f { // nothing may steer the terminal of whoever looks
+				b = append(b, "\uFFFD"...)
+				continue
+			}
 			b = append(b, s[i])
 		}
 	}

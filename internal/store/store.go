@@ -12,12 +12,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/certmedic/certmedic/internal/ownership"
 )
 
 // FileName is the name of the state file within the state folder.
@@ -51,20 +56,10 @@ type Store struct {
 // Open opens the state in dir for writing, and creates both (the folder 0700). It waits up
 // to wait for another certmedic to let go of it and then returns [ErrBusy].
 func Open(dir string, wait time.Duration) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("creating the state folder: %w", err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("closing the state folder to others: %w", err)
-	}
-	s, err := open(dir, &bbolt.Options{Timeout: wait})
-	if err != nil {
+	if err := prepareFolder(dir); err != nil {
 		return nil, err
 	}
-	if err := s.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the state in %q: %w", dir, err), s.Close())
-	}
-	return s, nil
+	return open(dir, &bbolt.Options{Timeout: wait}, (*Store).prepare)
 }
 
 // OpenRead opens existing state for reading only. It waits up to wait for a writer to let
@@ -73,25 +68,68 @@ func OpenRead(dir string, wait time.Duration) (*Store, error) {
 	if _, err := os.Stat(filepath.Join(dir, FileName)); err != nil {
 		return nil, fmt.Errorf("opening the state: %w", err)
 	}
-	s, err := open(dir, &bbolt.Options{Timeout: wait, ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.db.View(checkVersion); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the state in %q: %w", dir, err), s.Close())
-	}
-	return s, nil
+	return open(dir, &bbolt.Options{Timeout: wait, ReadOnly: true}, func(s *Store) error { return s.db.View(checkVersion) })
 }
 
-func open(dir string, o *bbolt.Options) (*Store, error) {
-	db, err := bbolt.Open(filepath.Join(dir, FileName), 0o600, o)
+// prepareFolder creates the state folder, or closes an existing one to others. A folder that
+// others may replace, or that holds something else than state, is refused and left as it is.
+func prepareFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the state folder: %w", err)
+	}
+	ours := len(entries) == 0 || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == FileName })
+	if !ours {
+		return fmt.Errorf("the state folder %q holds other files and no %s: name a folder for certmedic alone", dir, FileName)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the state folder: %w", err)
+	}
+	if err := ownership.Check(filepath.Dir(filepath.Clean(dir))); err != nil {
+		return fmt.Errorf("checking the parents of the state folder: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("closing the state folder to others: %w", err)
+	}
+	return nil
+}
+
+// open opens the file, has it checked and reads all of it once, so that damage is an error
+// here and not a crash later. Damage can show as a fault in mapped memory; then the database
+// is given up as it is, locks and all, and the process had better end.
+func open(dir string, o *bbolt.Options, check func(*Store) error) (s *Store, err error) {
+	name := filepath.Join(dir, FileName)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening the state: %q is no regular file", name)
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if damage := recover(); damage != nil {
+			s, err = nil, fmt.Errorf("opening the state: %q is damaged (%v): move it away and start again; what it remembered is lost", name, damage)
+		}
+	}()
+	db, err := bbolt.Open(name, 0o600, o)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("opening the state in %q: %w", dir, ErrBusy)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the state in %q: %w", dir, err)
 	}
-	return &Store{db: db}, nil
+	s = &Store{db: db}
+	if err := errors.Join(check(s), s.readAll()); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the state in %q: %w", dir, err), s.Close())
+	}
+	return s, nil
+}
+
+// readAll touches everything that is kept.
+func (s *Store) readAll() error {
+	for _, bucket := range buckets() {
+		if err := s.each(bucket, false, func(string, []byte) (bool, error) { return true, nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prepare creates the buckets and checks the layout's version.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -307,5 +309,72 @@ func TestKillLosesNothing(t *testing.T) {
 			t.Fatalf("%d actions are there, %d were kept", len(actions), acknowledged+1)
 		}
 		must(t, s.Close())
+	}
+}
+
+// TestDamagedStateIsAnError shows that a file that is no state, or no longer all of it, is
+// told in a sentence and never crashes.
+func TestDamagedStateIsAnError(t *testing.T) {
+	fill := func(t *testing.T, dir string) string {
+		s, err := Open(dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 200 {
+			if err := s.Record(certmedic.Action{ID: fmt.Sprintf("%04d", i), Why: strings.Repeat("x", 200)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, FileName)
+	}
+	tests := []struct {
+		about  string
+		damage func(t *testing.T, file string)
+		want   string
+	}{
+		{"its end is gone", func(t *testing.T, file string) {
+			if err := os.Truncate(file, 20_000); err != nil {
+				t.Fatal(err)
+			}
+		}, "damaged"},
+		{"it is a pipe", func(t *testing.T, file string) {
+			if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}, "no regular file"},
+		{"it is something else", func(t *testing.T, file string) {
+			if err := os.WriteFile(file, bytes.Repeat([]byte("garbage "), 5000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "opening the state"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.about, func(t *testing.T) {
+			for name, open := range map[string]func(string, time.Duration) (*Store, error){"to write": Open, "to read": OpenRead} {
+				dir := filepath.Join(t.TempDir(), "state")
+				tt.damage(t, fill(t, dir))
+				if _, err := open(dir, time.Second); err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("opened %s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// TestForeignFolderIsLeftAlone shows that a folder that is not certmedic's own is neither
+// used nor closed to others.
+func TestForeignFolderIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "passwd"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, 0); err == nil || !strings.Contains(err.Error(), "other files") {
+		t.Errorf("opened: %v", err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 }

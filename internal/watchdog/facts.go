@@ -214,6 +214,12 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 			c.Incomplete["certificate.findings"] = name + " was not probed yet"
 		}
 	}
+	if len(e.stored.Chain) == 0 && e.cert.Source.Kind != certmedic.SourceNone {
+		c.Incomplete["certificate.stored_findings"] = "nothing can be read of the source"
+		if len(e.cert.Endpoints) == 0 {
+			c.Incomplete["certificate.findings"] = "nothing can be read of the source"
+		}
+	}
 	switch {
 	case e.deploying():
 		undecide(c.Undecided, "certbot is at work", "certificate.findings", "certificate.stored_findings")

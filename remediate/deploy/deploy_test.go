@@ -258,17 +258,20 @@ func TestStepsRefuseWhatDoesNotFit(t *testing.T) {
 		want   string
 	}{
 		{"the key belongs to another leaf", func(t *testing.T, v *version) { write(t, v.dir, "privkey.pem", newVersion(t).key) }, "pairing"},
-		{"the key is no key", func(t *testing.T, v *version) { write(t, v.dir, "privkey.pem", []byte("nonsense")) }, "pairing"},
-		{"the source has no key", func(_ *testing.T, v *version) { v.Files.Privkey = "" }, "pairing"},
+		{"the key is no key", func(t *testing.T, v *version) { write(t, v.dir, "privkey.pem", []byte("nonsense")) }, "reading the key"},
+		{"the source has no key", func(_ *testing.T, v *version) { v.Files.Privkey = "" }, "reading the key"},
 		{"a part is gone", func(t *testing.T, v *version) {
-			if err := os.Remove(v.Files.Chain); err != nil {
+			if err := os.Remove(v.Files.Fullchain); err != nil {
 				t.Fatal(err)
 			}
 		}, "reading the chain"},
-		{"a part is huge", func(t *testing.T, v *version) { write(t, v.dir, "chain.pem", make([]byte, 2<<20)) }, "larger than"},
+		{"a part is huge", func(t *testing.T, v *version) { write(t, v.dir, "fullchain.pem", make([]byte, 2<<20)) }, "larger than"},
 		{"the version changed since it was judged", func(t *testing.T, v *version) {
 			other := newVersion(t)
 			v.Files = other.Files
+		}, "another version"},
+		{"an intermediate was swapped since it was judged", func(t *testing.T, v *version) {
+			write(t, v.dir, "fullchain.pem", append(v.pair.CertPEM(), newVersion(t).pair.ChainPEM()...))
 		}, "another version"},
 		{"nothing was judged", func(_ *testing.T, v *version) { v.Chain = nil }, "another version"},
 	}
@@ -284,6 +287,62 @@ func TestStepsRefuseWhatDoesNotFit(t *testing.T) {
 				t.Errorf("the error shows a key: %v", err)
 			}
 		})
+	}
+}
+
+// TestKeyNeverLeavesACombinedFile shows that a source that keeps certificate and key in one
+// file spreads the key to no other part.
+func TestKeyNeverLeavesACombinedFile(t *testing.T) {
+	v, dir := newVersion(t), t.TempDir()
+	write(t, v.dir, "combined.pem", append(append(v.pair.CertPEM(), v.key...), v.pair.ChainPEM()...))
+	combined := filepath.Join(v.dir, "combined.pem")
+	v.Files = certmedic.StoredFiles{Cert: combined, Privkey: combined}
+	plan, err := deploy.Steps([]certmedic.Destination{destination(dir, allParts()...)}, v.Stored, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(t, plan)
+	for _, part := range []string{"cert.pem", "chain.pem", "fullchain.pem"} {
+		if strings.Contains(read(t, filepath.Join(dir, part)), "PRIVATE KEY") {
+			t.Errorf("%s holds the key", part)
+		}
+	}
+	if got := read(t, filepath.Join(dir, "fullchain.pem")); got != string(v.pair.FullchainPEM()) {
+		t.Errorf("the full chain is %q", got)
+	}
+	if got := read(t, filepath.Join(dir, "privkey.pem")); got != string(v.key) {
+		t.Error("the key is not installed alone")
+	}
+}
+
+// TestStepsRefuseWhatOthersMayWrite shows that programs and target folders are looked at
+// when a plan is made, not only when the configuration is loaded.
+func TestStepsRefuseWhatOthersMayWrite(t *testing.T) {
+	v, dir := newVersion(t), t.TempDir()
+	program := filepath.Join(dir, "reload")
+	write(t, dir, "reload", []byte("#!/bin/sh\n"))
+	d := destination(dir, allParts()...)
+	d.Reload = []string{program}
+	for about, open := range map[string]string{"a program": program, "a target's folder": dir} {
+		if err := os.Chmod(open, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := deploy.Steps([]certmedic.Destination{d}, v.Stored, nil, false); err == nil || !strings.Contains(err.Error(), "written by others") {
+			t.Errorf("%s: %v", about, err)
+		}
+		if err := os.Chmod(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := deploy.Steps([]certmedic.Destination{d}, v.Stored, nil, false); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(program, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	hook := deploy.Hook{Command: "sh -e " + program}
+	if _, err := deploy.Hooks(v.Stored, []deploy.Hook{hook}, nil); err == nil {
+		t.Error("a script that others may write is run by an interpreter")
 	}
 }
 

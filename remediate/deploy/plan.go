@@ -11,7 +11,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,25 +93,71 @@ func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error
 			basis = append(basis, stat(h.Path))
 			continue
 		}
-		if h.Path != "" {
-			if err := ownership.Check(h.Path); err != nil {
+		for _, path := range []string{h.Path, script(h.Command)} {
+			if path == "" {
+				continue
+			}
+			if err := ownership.Check(path); err != nil {
 				return Plan{}, fmt.Errorf("checking hook %q: %w", h.Command, err)
 			}
 		}
 		p.Commands = append(p.Commands, Command{
 			Name: h.Command, Phase: PhaseHook, Argv: []string{"/bin/sh", "-c", h.Command}, Env: env, EnvDiff: added,
 		})
-		basis = append(basis, h.Command, stat(h.Path))
+		basis = append(basis, h.Command, stat(h.Path), stat(script(h.Command)))
 	}
 	p.Locks = []string{"hooks"}
 	p.Basis = digest(basis)
 	return p, nil
 }
 
+// script returns the script that a shell line such as "sh /srv/hook" runs by an interpreter;
+// empty where the line has another form.
+func script(command string) string {
+	words := strings.Fields(command)
+	if len(words) < 2 || !slices.Contains([]string{"sh", "bash", "dash", "python3", "perl"}, filepath.Base(words[0])) {
+		return ""
+	}
+	for _, word := range words[1:] {
+		switch {
+		case strings.HasPrefix(word, "/"):
+			return word
+		case !strings.HasPrefix(word, "-"), word == "-c":
+			return ""
+		}
+	}
+	return ""
+}
+
+// trusted checks that nobody but root and this process's user may write the programs that a
+// destination runs, and the folders that its files go to.
+func trusted(d certmedic.Destination) error {
+	for _, argv := range [][]string{d.Test, d.Reload, d.Alive} {
+		if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
+			continue
+		}
+		if err := ownership.Check(argv[0]); err != nil {
+			return fmt.Errorf("checking %q: %w", argv[0], err)
+		}
+	}
+	for _, f := range d.Files {
+		if err := ownership.Check(filepath.Dir(f.To)); err != nil && !errors.Is(err, fs.ErrNotExist) { // what is missing fails when it is staged
+			return fmt.Errorf("checking the folder of %q: %w", f.To, err)
+		}
+	}
+	return nil
+}
+
 // Steps plans the deploy steps of the configuration. With reloadOnly it plans no files.
-// The error says that a part of the version cannot be read, or does not fit together.
+// The error says that a part of the version cannot be read, does not fit together, or that
+// others may write what would be run or where it would be installed.
 func Steps(destinations []certmedic.Destination, stored certmedic.Stored, environ []string, reloadOnly bool) (Plan, error) {
 	p := newPlan(stored)
+	for _, d := range destinations {
+		if err := trusted(d); err != nil {
+			return Plan{}, err
+		}
+	}
 	if !reloadOnly {
 		parts, err := read(stored.Files, stored.Chain)
 		if err != nil {
