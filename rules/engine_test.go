@@ -227,3 +227,30 @@ func TestSupportBacksTheVariablesThatWereUsed(t *testing.T) {
 		t.Errorf("members %v, evidence %v", in.Members, in.Evidence)
 	}
 }
+
+func TestIncompleteFactProvesNoAbsence(t *testing.T) {
+	l := &life{t: t, engine: engine(t, `
+rules:
+  - {name: chain-invalid, about: certificate, severity: critical, when: 'certificate.findings.exists(f, f in ["untrusted", "self_signed"])'}
+`)}
+	bad := CertificateFacts{Findings: []string{"self_signed", "weak_key"}, Support: map[string]Support{
+		"certificate.findings:self_signed": {Members: []string{"a"}, Evidence: []certmedic.Evidence{{Source: "a", Line: "self_signed"}}},
+		"certificate.findings:weak_key":    {Members: []string{"b"}},
+	}}
+	blind := CertificateFacts{Incomplete: Incomplete{"certificate.findings": "a presents no certificate"}}
+	l.want(0, blind)
+	l.want(time.Second, bad, "firing", "notify")
+	in := l.state.Instances[0]
+	if in.Reason != `findings has "self_signed"` || !slices.Equal(in.Members, []string{"a"}) || len(in.Evidence) != 1 {
+		t.Errorf("reason %q, members %q, evidence %v: only what made it hold belongs there", in.Reason, in.Members, in.Evidence)
+	}
+	l.want(time.Minute, blind)
+	if got := l.state.Instances[0].Undecided; got != "a presents no certificate" {
+		t.Errorf("undecided because %q", got)
+	}
+	l.state = Thaw(l.state)
+	l.want(time.Hour, blind)
+	bad.Incomplete = blind.Incomplete
+	l.want(2*time.Hour, bad)
+	l.want(3*time.Hour, CertificateFacts{}, "resolved")
+}

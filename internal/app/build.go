@@ -127,18 +127,8 @@ func (a *App) join(g *generation, p *prepared, prober *probe.Prober) error {
 		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.scheduler.Set(g.watchdog.Endpoints())
-	g.watcher = disk.NewWatcher(disk.Options{Sources: sources(p.certificates), Changed: g.watchdog.Changed})
+	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(p.certificates), Changed: g.watchdog.Changed})
 	return nil
-}
-
-func sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
-	all := map[string]certmedic.Source{}
-	for _, c := range certificates {
-		if c.Source.Kind != certmedic.SourceNone {
-			all[c.Name] = c.Source
-		}
-	}
-	return all
 }
 
 func exists(path string) bool {

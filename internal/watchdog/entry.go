@@ -25,6 +25,8 @@ type entry struct {
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
 	drifting map[string]time.Time             // by place, since when it serves another version than the stored one
 
+	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
+
 	memory store.Memory
 	state  rules.State
 	action *certmedic.Action // the last one that was journaled
@@ -303,13 +305,13 @@ func (e *entry) acted(a certmedic.Action) {
 	}
 }
 
-// installed reports whether every configured copy holds the stored version, as far as the
-// last action tells: files that it put back are not installed.
+// installed reports whether every configured copy holds the stored version.
 func (e *entry) installed() bool {
 	leaf, _ := e.stored.Leaf()
-	a := e.ran
-	if a == nil || a.Version != leaf.SHA256 || len(a.Changes) == 0 {
-		return false
+	for _, version := range e.copies {
+		if version != leaf.SHA256 {
+			return false
+		}
 	}
-	return !slices.ContainsFunc(a.Changes, func(c certmedic.Change) bool { return c.PutBack })
+	return len(e.copies) > 0
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"iter"
 	"maps"
 	"net"
 	"reflect"
@@ -36,9 +37,11 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	w.judgeLocked(e, time.Now())
 }
 
-// Changed has a certificate's source read again after it changed on disk, without waiting
-// for that: a torn source is given time to settle. Changes during a read are read after it.
-func (w *Watchdog) Changed(certificate string) {
+// Changed has a certificate's source read again after it, or an installed copy of it, changed
+// on disk, without waiting for that: a torn source is given time to settle. Changes during a
+// read are read after it. What changed is named as in [Sources].
+func (w *Watchdog) Changed(name string) {
+	certificate, _, _ := strings.Cut(name, "|")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, ok := w.entries[certificate]
@@ -76,8 +79,10 @@ func (w *Watchdog) Read(ctx context.Context, certificate string) {
 		return
 	}
 	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
+	copies := w.copies(e.cert)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	e.copies = copies
 	w.holdLocked(e, content)
 	if w.ctx == nil {
 		return
@@ -85,6 +90,29 @@ func (w *Watchdog) Read(ctx context.Context, certificate string) {
 	w.o.Nudge(certificate)
 	w.o.ProbeNow(e.keys()...)
 	w.judgeLocked(e, time.Now())
+}
+
+// copies reads which version each file holds that a certificate's destinations install.
+func (w *Watchdog) copies(c certmedic.Certificate) map[string]certmedic.Fingerprint {
+	copies := map[string]certmedic.Fingerprint{}
+	for path := range Copies(c) {
+		leaf, _ := w.o.Reader.Read(certmedic.Source{Kind: certmedic.SourceFiles, Cert: path}, time.Now()).Stored.Leaf()
+		copies[path] = leaf.SHA256
+	}
+	return copies
+}
+
+// Copies yields the paths of the files with a leaf that a certificate's destinations install.
+func Copies(c certmedic.Certificate) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, d := range c.Destinations {
+			for _, f := range d.Files {
+				if (f.From == certmedic.PartCert || f.From == certmedic.PartFullchain) && !yield(f.To) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // holdLocked takes a reading of a certificate's source.
@@ -188,12 +216,14 @@ func (w *Watchdog) poll(tree string, c certmedic.Certificate) {
 
 // Acted takes the news of an action and judges its certificate.
 func (w *Watchdog) Acted(a certmedic.Action) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, ok := w.entries[a.Certificate]
+	e, ok := w.entries[a.Certificate] // the certificates do not change
 	if !ok {
 		return
 	}
+	copies := w.copies(e.cert)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e.copies = copies
 	e.acted(a)
 	w.judgeLocked(e, time.Now())
 }

@@ -24,11 +24,13 @@ func (w *Watchdog) Look(ctx context.Context, certificate string) (remediate.Sigh
 		return remediate.Sight{}, fmt.Errorf("there is no certificate %q", certificate)
 	}
 	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
+	copies := w.copies(e.cert)
 	observations := w.probeAll(ctx, e.cert.Endpoints)
 	if err := ctx.Err(); err != nil {
 		return remediate.Sight{}, err
 	}
 	w.mu.Lock()
+	e.copies = copies
 	w.holdLocked(e, content)
 	w.mu.Unlock()
 	for _, o := range observations {

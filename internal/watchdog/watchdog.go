@@ -106,6 +106,22 @@ func (w *Watchdog) Endpoints() map[string]certmedic.Endpoint {
 	return all
 }
 
+// Sources lists what is to be watched on disk for [Watchdog.Changed]: each certificate's
+// source by its name, and each installed copy by the name, "|" and its path.
+func Sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
+	all := map[string]certmedic.Source{}
+	for _, c := range certificates {
+		if c.Source.Kind == certmedic.SourceNone {
+			continue
+		}
+		all[c.Name] = c.Source
+		for path := range Copies(c) {
+			all[c.Name+"|"+path] = certmedic.Source{Kind: certmedic.SourceFiles, Cert: path}
+		}
+	}
+	return all
+}
+
 // New returns a watchdog that knows what was kept and has seen nothing yet.
 func New(o Options) *Watchdog {
 	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}}
