@@ -49,7 +49,7 @@ func (t *tracer) explain(e ast.Expr) string {
 	case operators.LogicalOr:
 		return t.explainOr(call.Args())
 	case operators.LogicalNot:
-		return "not " + t.operand(call.Args()[0])
+		return "not " + strings.TrimSuffix(t.operand(call.Args()[0]), " false")
 	case operators.In:
 		return t.operand(call.Args()[1]) + " has " + t.operand(call.Args()[0])
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:

@@ -133,6 +133,7 @@ func TestStoredVersionMustCoverTheNamesOfItsEndpoints(t *testing.T) {
 		{"the server name", certmedic.Endpoint{Address: "192.0.2.1:443", ServerName: "shop.test"}, 0},
 		{"another server name", certmedic.Endpoint{Address: "shop.test:443", ServerName: "else.test"}, 1},
 		{"an address alone", certmedic.Endpoint{Address: "192.0.2.1:443"}, 0},
+		{"this host", certmedic.Endpoint{Address: "localhost:443"}, 0},
 	}
 	for _, tt := range tests {
 		found := uncovered(certmedic.Certificate{Endpoints: []certmedic.Endpoint{tt.ep}}, leaf)

@@ -157,14 +157,15 @@ func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now t
 }
 
 // uncovered returns the names that clients ask the certificate's endpoints for and that the
-// leaf does not cover. An endpoint that is given by an address alone says no name.
+// leaf does not cover. An endpoint that is given by an address alone, or as localhost, says
+// no name.
 func uncovered(c certmedic.Certificate, leaf *x509.Certificate) []certmedic.Finding {
 	var found []certmedic.Finding
 	for _, ep := range c.Endpoints {
 		name := ep.ServerName
 		if name == "" {
 			name, _, _ = net.SplitHostPort(ep.Address)
-			if net.ParseIP(name) != nil {
+			if net.ParseIP(name) != nil || name == "localhost" {
 				continue
 			}
 		}
