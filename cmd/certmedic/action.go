@@ -106,7 +106,7 @@ func (e *environment) report(answer api.ActionAnswer) error {
 	return exitOf(answer.Action.Outcome.Kind)
 }
 
-// exitOf turns an outcome into the exit code of DESIGN's commands that act.
+// exitOf turns an outcome into the exit code of a command that acts.
 func exitOf(outcome certmedic.OutcomeKind) error {
 	switch outcome {
 	case certmedic.OutcomeHealed:

@@ -72,15 +72,16 @@ func OpenRead(dir string, wait time.Duration) (*Store, error) {
 }
 
 // prepareFolder creates the state folder, or closes an existing one to others. A folder that
-// others may replace, or that holds something else than state, is refused and left as it is.
+// others may replace, or that is open and holds something else than state, is refused and
+// left as it is: it may be a folder that others need.
 func prepareFolder(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the state folder: %w", err)
 	}
 	ours := len(entries) == 0 || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == FileName })
-	if !ours {
-		return fmt.Errorf("the state folder %q holds other files and no %s: name a folder for certmedic alone", dir, FileName)
+	if info, err := os.Stat(dir); err == nil && !ours && info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the state folder %q holds other files, is open to others and has no %s: name a folder for certmedic alone, or close this one with mode 0700", dir, FileName)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating the state folder: %w", err)
