@@ -73,5 +73,28 @@ func read(path string) ([]byte, error) {
 	if len(data) > maxSize {
 		return nil, fmt.Errorf("reading the configuration: it is larger than %d bytes", maxSize)
 	}
+	if tooDeep(data) {
+		return nil, fmt.Errorf("reading the configuration: more than %d brackets stand within each other", maxDepth)
+	}
 	return data, nil
+}
+
+// maxDepth is how many brackets may stand within each other. What the decoder needs for them
+// grows faster than their number.
+const maxDepth = 1000
+
+// tooDeep reports whether too many brackets are open at once; those in quotes count, too.
+func tooDeep(data []byte) bool {
+	depth := 0
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+	}
+	return false
 }

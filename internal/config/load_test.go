@@ -139,3 +139,13 @@ func TestLoadLooksAtTheFilesItNames(t *testing.T) {
 		})
 	}
 }
+
+func TestLoadRefusesWhatIsNestedTooDeeply(t *testing.T) {
+	file := home(t) + "/deep.yml"
+	if err := os.WriteFile(file, []byte("watch: "+strings.Repeat("[", 200_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), "within each other") {
+		t.Errorf("loaded: %v", err)
+	}
+}
