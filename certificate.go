@@ -53,6 +53,8 @@ type Source struct {
 	Cert  string // files: the leaf, or the leaf with its chain
 	Key   string // files: the private key; empty where only the certificate is watched
 	Chain string // files: the chain, where Cert holds the leaf alone
+
+	PassphraseFile string // files: opens Cert or Key where it is a keystore or encrypted; empty: none is needed
 }
 
 // Endpoint is what clients connect to. It has one or more addresses.
@@ -63,6 +65,11 @@ type Endpoint struct {
 	Owned      bool              // ours even if it never served a version of this certificate
 	Pins       []string          // "sha256/BASE64" of accepted SPKI hashes; empty accepts any
 	Labels     map[string]string // chosen target labels
+
+	Module     string   // the named way to probe it; empty: the usual one
+	Family     string   // "ip4" or "ip6": only addresses of this family; empty: both
+	Addresses  []string // IP addresses to use instead of looking the host up
+	WithoutSNI bool     // whether it is asked a second time, without a name
 }
 
 // Destination is a place where a copy of a certificate is installed, and the service

@@ -31,12 +31,16 @@ type Observation struct {
 type AddressObservation struct {
 	Address    string        `json:"address"` // ip:port; the path for a file
 	ServerName string        `json:"server_name"`
+	Variant    Variant       `json:"variant,omitempty"` // how the address was asked, where not as usual
 	Protocol   string        `json:"protocol"`
 	Stage      ProbeStage    `json:"stage"`
 	Error      *ProbeError   `json:"error,omitempty"`
 	TLS        *TLSFacts     `json:"tls,omitempty"`
 	Chain      []CertFacts   `json:"chain"` // as presented, leaf first
 	Findings   []Finding     `json:"findings"`
+	HTTP       *HTTPFacts    `json:"http,omitempty"`
+	OCSP       *OCSPFacts    `json:"ocsp,omitempty"` // of the stapled response, else of the one that was asked for
+	SCTs       []SCTFacts    `json:"scts,omitempty"` // signed certificate timestamps, from wherever they came
 	Connect    time.Duration `json:"-"`
 	Handshake  time.Duration `json:"-"`
 
@@ -44,6 +48,19 @@ type AddressObservation struct {
 	// path verified.
 	ChainNotAfter time.Time `json:"-"`
 }
+
+// Variant tells the handshakes with one address apart, where there is more than one: a
+// server may keep a certificate for clients that send no name, and one for each type of key.
+type Variant string
+
+// The variants. Every address has the usual one; the others are there where they were
+// asked for, or found.
+const (
+	VariantUsual Variant = ""       // with the server's name, any type of key
+	VariantNoSNI Variant = "no_sni" // without a name (RFC 6066)
+	VariantRSA   Variant = "rsa"    // a client that takes RSA only
+	VariantECDSA Variant = "ecdsa"  // a client that takes ECDSA only
+)
 
 // Leaf returns the facts of the presented leaf, and whether one was presented.
 func (a AddressObservation) Leaf() (CertFacts, bool) { return leaf(a.Chain) }
@@ -62,4 +79,29 @@ type TLSFacts struct {
 	Version string `json:"version"` // such as "TLS 1.3"
 	Cipher  string `json:"cipher"`
 	Group   string `json:"group"` // key exchange; empty where TLS does not tell
+}
+
+// HTTPFacts are what a server answered to an HTTP request, after TLS.
+type HTTPFacts struct {
+	Status    int    `json:"status"`             // of the last answer
+	Version   string `json:"version"`            // such as "HTTP/1.1"
+	Location  string `json:"location,omitempty"` // where the first answer redirected to, as the server wrote it
+	Redirects int    `json:"redirects"`          // how many were followed
+}
+
+// OCSPFacts are what an OCSP response says (RFC 6960).
+type OCSPFacts struct {
+	Stapled    bool      `json:"stapled"` // it came with the handshake (RFC 6066)
+	Status     string    `json:"status"`  // good, revoked or unknown
+	ProducedAt time.Time `json:"produced_at"`
+	ThisUpdate time.Time `json:"this_update"`
+	NextUpdate time.Time `json:"next_update,omitzero"`
+	RevokedAt  time.Time `json:"revoked_at,omitzero"`
+}
+
+// SCTFacts are one signed certificate timestamp (RFC 6962).
+type SCTFacts struct {
+	Log    string    `json:"log"` // the log's ID in base64
+	Time   time.Time `json:"time"`
+	Source string    `json:"source"` // certificate, tls or ocsp
 }

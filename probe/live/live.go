@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -26,8 +29,47 @@ type Dialer struct {
 // Request says whom to ask for what.
 type Request struct {
 	Address    netip.AddrPort
+	Host       string // host:port, told to a proxy instead of Address, and sent as HTTP's Host
 	ServerName string // sent as SNI (RFC 6066) when it is a DNS name
 	Protocol   string // a name of [Protocols]; empty is "tls"
+
+	// Variant restricts what is offered: no name, or one type of key. The types of key are
+	// told apart by the cipher suites of TLS 1.2, because crypto/tls offers all of TLS 1.3's.
+	Variant certmedic.Variant
+
+	// Fast offers X25519 first and no post-quantum group, which costs less on both sides. A
+	// server that refuses that gets the full offer.
+	Fast bool
+
+	Settings *Settings // nil: the usual ones
+}
+
+// Settings are how handshakes are made, shared by many requests.
+type Settings struct {
+	MinVersion, MaxVersion uint16            // of TLS, as in crypto/tls; 0: any
+	Certificates           []tls.Certificate // presented to servers that ask for one
+	Proxy                  *url.URL          // http, https (CONNECT), socks5 or socks5h; nil: none
+	HTTP                   *HTTP             // the request after a handshake of https; nil: GET of /
+	Script                 []Step            // spoken instead of the protocol's own beginning, and what follows TLS
+}
+
+// Step is one step of a script, in the form of blackbox_exporter's query_response.
+type Step struct {
+	Expect   *regexp.Regexp // a line that has to come; nil: none is waited for
+	Send     string         // sent with a newline, ${1} being what Expect captured; empty: nothing
+	StartTLS bool           // the TLS handshake begins after this step
+}
+
+// HTTP is the request that follows a handshake of https, and what its answer has to be.
+type HTTP struct {
+	Method    string // empty: GET
+	Path      string // with its query; empty: /
+	Header    http.Header
+	Body      string
+	Redirects int            // how many are followed; 0: none, they are facts
+	Statuses  []int          // that are fine; empty: all below 500 but 421 (RFC 9110 section 15.5.20)
+	Match     *regexp.Regexp // that the body has to match; nil: any
+	NotMatch  *regexp.Regexp // that the body must not match; nil: none
 }
 
 // Result holds the facts of one handshake, also of one that failed.
@@ -37,6 +79,9 @@ type Result struct {
 	TLS      *certmedic.TLSFacts   // nil before the peer has chosen them
 	Certs    []*x509.Certificate   // as presented, leaf first; without those that cannot be parsed
 	Findings []certmedic.Finding   // what only the handshake shows, such as client_certificate_required
+	Staple   []byte                // the OCSP response that came with the handshake (RFC 6066), DER
+	SCTs     [][]byte              // that came with the handshake (RFC 6962 section 3.3.1)
+	HTTP     *certmedic.HTTPFacts  // the answer to HTTP; nil where none was asked for, or none came
 
 	Connect   time.Duration
 	Handshake time.Duration

@@ -5,18 +5,24 @@ import (
 	"strings"
 )
 
-// Protocol is a protocol that begins with a TLS handshake (implicit TLS).
+// Protocol is a protocol that carries TLS: from its first byte (implicit TLS), after an
+// exchange in plain text (STARTTLS and its like), or over QUIC.
 type Protocol struct {
 	Name string
 	Port uint16   // the default port, after IANA's registry
 	ALPN []string // what is offered by ALPN (RFC 7301); empty offers nothing
+	QUIC bool     // TLS is carried by QUIC (RFC 9001) instead of TCP
+
+	// begin speaks the protocol up to the point where the TLS handshake begins. Nil: it
+	// begins at once.
+	begin func(d *dialogue) error
 }
 
 // Protocols returns the supported protocols.
 func Protocols() []Protocol {
 	return []Protocol{
 		{Name: "tls", Port: 443},
-		{Name: "https", Port: 443, ALPN: []string{"h2", "http/1.1"}},
+		{Name: "https", Port: 443, ALPN: []string{"http/1.1"}},
 		{Name: "smtps", Port: 465},
 		{Name: "imaps", Port: 993},
 		{Name: "pop3s", Port: 995},
