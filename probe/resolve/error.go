@@ -51,6 +51,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("resolving %q: %s", e.Host, text)
 }
 
+// empty reports whether it is an answer: there is nothing.
+func (e *Error) empty() bool { return e.Reason == ReasonNXDomain || e.Reason == ReasonNoData }
+
+// about returns the error as one about a host: those that are kept are shared.
+func (e *Error) about(host string) *Error {
+	other := *e
+	other.Host = host
+	return &other
+}
+
 // worse returns the error that says more about whether the name can be resolved.
 func worse(a, b *Error) *Error {
 	if a == nil || (b != nil && rank(b.Reason) > rank(a.Reason)) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -18,20 +17,28 @@ const udpSize = 1232
 
 // askServer asks one server one question, over TCP where the answer does not fit a
 // datagram, and without EDNS0 where the server does not know it.
-func (s settings) askServer(ctx context.Context, server, name string, kind uint16) answer {
-	query := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind).SetEdns0(udpSize, false)
+func (s settings) askServer(ctx context.Context, server string, q question) answer {
+	query := newQuery(q).SetEdns0(udpSize, q.secure)
 	reply, err := s.exchange(ctx, "udp", server, query)
 	if err == nil && reply.Rcode == dns.RcodeFormatError {
-		query = new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
+		query = newQuery(q)
 		reply, err = s.exchange(ctx, "udp", server, query)
 	}
 	if err == nil && reply.Truncated {
 		reply, err = s.exchange(ctx, "tcp", server, query)
 	}
 	if err != nil {
-		return answer{err: &Error{Host: name, Reason: reasonFor(err), Server: server, Detail: detailFor(err)}}
+		return answer{err: &Error{Host: q.name, Reason: reasonFor(err), Server: server, Detail: detailFor(err)}}
 	}
-	return read(reply, server, name)
+	return s.read(reply, server, q)
+}
+
+// newQuery asks for DNSSEC's verdict where it is wanted: by the AD bit (RFC 6840,
+// section 5.7), and, with EDNS0, by DO for the resolvers that go by that one alone.
+func newQuery(q question) *dns.Msg {
+	query := new(dns.Msg).SetQuestion(q.name, q.kind)
+	query.AuthenticatedData = q.secure
+	return query
 }
 
 // exchange makes one exchange over a connection of its own, which has a port of its own.
@@ -62,38 +69,33 @@ func answers(reply *dns.Msg, asked dns.Question) bool {
 		strings.EqualFold(reply.Question[0].Name, asked.Name)
 }
 
-// read takes the addresses out of a reply. Following aliases is the server's work: all
-// address records of the answer count.
-func read(reply *dns.Msg, server, name string) answer {
+// read takes the answer to the question out of a reply. Following aliases is the
+// server's work.
+func (s settings) read(reply *dns.Msg, server string, q question) answer {
+	got := answer{Answer: follow(reply.Answer, q.name, q.kind)}
+	got.Authenticated = reply.AuthenticatedData && s.believes(server)
+	failure := &Error{Host: q.name, Server: server}
 	switch reply.Rcode {
 	case dns.RcodeSuccess:
+		if len(got.Records) > 0 {
+			return got
+		}
+		failure.Reason = ReasonNoData
 	case dns.RcodeNameError:
-		return answer{err: &Error{Host: name, Reason: ReasonNXDomain, Server: server}}
+		failure.Reason = ReasonNXDomain
 	case dns.RcodeServerFailure:
-		return answer{err: &Error{Host: name, Reason: ReasonServFail, Server: server}}
+		failure.Reason = ReasonServFail
 	case dns.RcodeRefused:
-		return answer{err: &Error{Host: name, Reason: ReasonRefused, Server: server}}
+		failure.Reason = ReasonRefused
 	default:
-		code := fmt.Sprintf("response code %s", dns.RcodeToString[reply.Rcode])
-		return answer{err: &Error{Host: name, Reason: ReasonOther, Server: server, Detail: code}}
+		failure.Reason = ReasonOther
+		failure.Detail = fmt.Sprintf("response code %s", dns.RcodeToString[reply.Rcode])
 	}
-	var addresses []netip.Addr
-	for _, record := range reply.Answer {
-		var ip net.IP
-		switch record := record.(type) {
-		case *dns.A:
-			ip = record.A
-		case *dns.AAAA:
-			ip = record.AAAA
-		}
-		if address, ok := netip.AddrFromSlice(ip); ok {
-			addresses = append(addresses, address)
-		}
+	if ttl := emptyTTL(reply.Ns); len(got.Aliases) == 0 || ttl < got.TTL {
+		got.TTL = ttl
 	}
-	if len(addresses) == 0 {
-		return answer{err: &Error{Host: name, Reason: ReasonNoData, Server: server}}
-	}
-	return answer{addresses: addresses}
+	got.Records, got.err = nil, failure
+	return got
 }
 
 func reasonFor(err error) string {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,6 +73,7 @@ func parseHosts(content []byte) map[string][]netip.Addr {
 // settings are what resolv.conf says, as far as it is obeyed.
 type settings struct {
 	servers  []string
+	trusted  bool // what the servers say of DNSSEC may be believed
 	search   []string
 	ndots    int
 	attempts int
@@ -92,7 +94,38 @@ func parseResolvConf(content []byte) settings {
 	if len(s.servers) == 0 {
 		s.servers = []string{"127.0.0.1:53"}
 	}
+	s.trusted = trustsAD(content)
 	return s
+}
+
+// trustsAD reports whether resolv.conf has the option trust-ad: the administrator's word
+// that the servers validate, and that nobody is on the way to them.
+func trustsAD(content []byte) bool {
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 0 && fields[0] == "options" && slices.Contains(fields[1:], "trust-ad") {
+			return true
+		}
+	}
+	return false
+}
+
+// believes reports whether the server's word on DNSSEC counts. Nobody sits between us
+// and a server on this host.
+func (s settings) believes(server string) bool {
+	address, err := netip.ParseAddrPort(server)
+	return s.trusted || err == nil && address.Addr().IsLoopback()
+}
+
+// whom tells the answers of one set of servers from those of another, so that none is
+// used again once they have changed.
+func (s settings) whom() string {
+	whom := strings.Join(s.servers, " ")
+	if s.trusted {
+		whom += " trusted"
+	}
+	return whom
 }
 
 // withPort adds the port of DNS to a server that is given without one.

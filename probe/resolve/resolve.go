@@ -2,7 +2,9 @@ package resolve
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,20 +23,22 @@ type Resolver struct {
 
 	hosts cached[map[string][]netip.Addr]
 	conf  cached[settings]
+	cache cache
 }
 
 // Lookup returns the addresses of a host, IPv4 before IPv6, each once and in the order
-// in which they were told. An IP address is its own answer. When one family fails, the
-// other's addresses are returned. The error is an [*Error], or that of a server in
-// Servers that is not an address.
+// in which they were told. An IP address is its own answer, an international name is
+// looked up in its xn-- form. When one family fails, the other's addresses are returned.
+// The error is an [*Error], or that of a server in Servers that is not an address.
 func (r *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{address.Unmap()}, nil
 	}
-	name := canonical(host)
-	if _, ok := dns.IsDomainName(name); !ok || name == "" {
-		return nil, &Error{Host: host, Reason: ReasonNXDomain, Detail: "it is not a domain name"}
+	ascii, bad := toName(host)
+	if bad != nil {
+		return nil, bad
 	}
+	name := canonical(ascii)
 	known := r.hosts.get(or(r.HostsFile, "/etc/hosts"), parseHosts)[name]
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return loopback(known), nil
@@ -46,7 +50,11 @@ func (r *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error
 	if err != nil {
 		return nil, err
 	}
-	return s.lookup(ctx, host)
+	addresses, failure := r.lookup(ctx, s, ascii)
+	if failure != nil {
+		return nil, failure.about(host)
+	}
+	return addresses, nil
 }
 
 // settings returns what is asked, and how: the Resolver's own fields before those of
@@ -62,7 +70,7 @@ func (r *Resolver) settings() (settings, error) {
 	if len(r.Servers) == 0 {
 		return s, nil
 	}
-	s.servers = nil
+	s.servers, s.trusted = nil, true
 	for _, server := range r.Servers {
 		address, err := withPort(server)
 		if err != nil {
@@ -74,10 +82,10 @@ func (r *Resolver) settings() (settings, error) {
 }
 
 // lookup tries the names that the search list gives, until one has addresses.
-func (s settings) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (r *Resolver) lookup(ctx context.Context, s settings, host string) ([]netip.Addr, *Error) {
 	var worst *Error
 	for _, name := range s.candidates(host) {
-		addresses, err := s.bothFamilies(ctx, name)
+		addresses, err := r.bothFamilies(ctx, s, dns.CanonicalName(name))
 		if err == nil {
 			return tidy(addresses), nil
 		}
@@ -86,7 +94,6 @@ func (s settings) lookup(ctx context.Context, host string) ([]netip.Addr, error)
 			break
 		}
 	}
-	worst.Host = host
 	return nil, worst
 }
 
@@ -109,30 +116,38 @@ func (s settings) candidates(host string) []string {
 	return append(searched, host+".")
 }
 
+// answer is what came of a question. An answer that is empty has an error as well, which
+// says why.
 type answer struct {
-	addresses []netip.Addr
-	err       *Error
+	Answer
+	err *Error
 }
 
 // bothFamilies asks for A and AAAA records at once.
-func (s settings) bothFamilies(ctx context.Context, name string) ([]netip.Addr, *Error) {
+func (r *Resolver) bothFamilies(ctx context.Context, s settings, name string) ([]netip.Addr, *Error) {
 	six := make(chan answer, 1)
-	go func() { six <- s.ask(ctx, name, dns.TypeAAAA) }()
-	a, aaaa := s.ask(ctx, name, dns.TypeA), <-six
-	addresses := append(a.addresses, aaaa.addresses...)
+	go func() { six <- r.ask(ctx, s, question{name: name, kind: dns.TypeAAAA}) }()
+	a, aaaa := r.ask(ctx, s, question{name: name, kind: dns.TypeA}), <-six
+	addresses := addressesIn(slices.Concat(a.Records, aaaa.Records))
 	if len(addresses) > 0 {
 		return addresses, nil
 	}
 	return nil, worse(a.err, aaaa.err)
 }
 
+// ask returns the answer that is kept, or asks.
+func (r *Resolver) ask(ctx context.Context, s settings, q question) answer {
+	q.whom = s.whom()
+	return r.cache.get(ctx, q, func() answer { return s.ask(ctx, q) })
+}
+
 // ask goes through the servers until one of them knows.
-func (s settings) ask(ctx context.Context, name string, kind uint16) answer {
+func (s settings) ask(ctx context.Context, q question) answer {
 	var worst *Error
 	for range s.attempts {
 		for _, server := range s.servers {
-			got := s.askServer(ctx, server, name, kind)
-			if got.err == nil || got.err.Reason == ReasonNXDomain || got.err.Reason == ReasonNoData {
+			got := s.askServer(ctx, server, q)
+			if got.err == nil || got.err.empty() {
 				return got
 			}
 			worst = worse(worst, got.err)
@@ -142,6 +157,23 @@ func (s settings) ask(ctx context.Context, name string, kind uint16) answer {
 		}
 	}
 	return answer{err: worst}
+}
+
+func addressesIn(records []dns.RR) []netip.Addr {
+	var addresses []netip.Addr
+	for _, record := range records {
+		var ip net.IP
+		switch record := record.(type) {
+		case *dns.A:
+			ip = record.A
+		case *dns.AAAA:
+			ip = record.AAAA
+		}
+		if address, ok := netip.AddrFromSlice(ip); ok {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
 }
 
 func loopback(known []netip.Addr) []netip.Addr {

@@ -4,6 +4,9 @@
 //
 // A name is looked up as it is, then as [Any]. What the zone does not hold does not
 // exist; a name that it holds without records of the asked type gets an empty answer.
+//
+// It holds no keys and signs nothing: it answers as a resolver does that has validated
+// what it tells, for the domains that it is told to vouch for.
 package dnsd
 
 import (
@@ -64,6 +67,7 @@ type Server struct {
 	mu     sync.RWMutex
 	zone   map[string][]dns.RR
 	faults map[string]Fault
+	signed map[string]bool // domains that DNSSEC is taken to vouch for
 }
 
 // Start runs a server at listen (host:port; empty is a free port of 127.0.0.1) until
@@ -76,7 +80,7 @@ func Start(ctx context.Context, listen string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the lab DNS server: %w", err)
 	}
-	s := &Server{addr: stream.Addr().String(), zone: map[string][]dns.RR{}, faults: map[string]Fault{}}
+	s := &Server{addr: stream.Addr().String(), zone: map[string][]dns.RR{}, faults: map[string]Fault{}, signed: map[string]bool{}}
 	s.servers = []*dns.Server{{Listener: stream, Handler: s}, {PacketConn: packets, Handler: s}}
 	for _, server := range s.servers {
 		started := make(chan struct{})
@@ -128,6 +132,15 @@ func (s *Server) Fail(name string, fault Fault) {
 	s.faults[key(name)] = fault
 }
 
+// Sign makes answers about a domain and the names below it carry the AD bit, for those
+// who ask for it, or no longer so. An answer that leads through aliases carries it when
+// all of their names do.
+func (s *Server) Sign(domain string, signed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signed[key(domain)] = signed
+}
+
 // Stop ends the server and waits for it.
 func (s *Server) Stop() {
 	s.release()
@@ -172,9 +185,37 @@ func (s *Server) answer(request *dns.Msg, datagram bool) *dns.Msg {
 		}
 	}
 	if !s.lookup(answer, question) {
-		return answer.SetRcode(request, dns.RcodeNameError)
+		answer.SetRcode(request, dns.RcodeNameError)
 	}
+	answer.AuthenticatedData = asksForAD(request) && s.vouchesFor(answer)
 	return answer
+}
+
+// asksForAD reports whether the client wants to know what DNSSEC says (RFC 6840, 5.7).
+func asksForAD(request *dns.Msg) bool {
+	options := request.IsEdns0()
+	return request.AuthenticatedData || options != nil && options.Do()
+}
+
+// vouchesFor reports whether every name of the answer is in a signed domain.
+func (s *Server) vouchesFor(answer *dns.Msg) bool {
+	names := []string{answer.Question[0].Name}
+	for _, record := range answer.Answer {
+		names = append(names, record.Header().Name)
+		if alias, ok := record.(*dns.CNAME); ok {
+			names = append(names, alias.Target)
+		}
+	}
+	return !slices.ContainsFunc(names, func(name string) bool { return !s.isSigned(name) })
+}
+
+func (s *Server) isSigned(name string) bool {
+	for domain, signed := range s.signed {
+		if signed && dns.IsSubDomain(domain, key(name)) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookup adds the records that answer the question, along a chain of CNAMEs, and

@@ -130,6 +130,38 @@ func TestStallAnswersNothing(t *testing.T) {
 	}
 }
 
+func TestSignedDomainsCarryTheADBit(t *testing.T) {
+	server := start(t)
+	server.Sign("signed.test", true)
+	server.Sign("once.test", true)
+	server.Sign("once.test", false)
+	set(t, server, "www.signed.test", "A 127.0.0.1")
+	set(t, server, "a.signed.test", "CNAME www.signed.test.")
+	set(t, server, "b.signed.test", "CNAME www.plain.test.")
+	set(t, server, "www.plain.test", "A 127.0.0.1")
+	set(t, server, "once.test", "A 127.0.0.1")
+	rows := []struct {
+		about, name string
+		ask, want   bool
+	}{
+		{"a name below the domain", "WWW.signed.test", true, true},
+		{"a client that does not ask for it", "www.signed.test", false, false},
+		{"that there is no such name is vouched for too", "no.signed.test", true, true},
+		{"an alias within the domain", "a.signed.test", true, true},
+		{"an alias that leads out of it", "b.signed.test", true, false},
+		{"another domain", "www.plain.test", true, false},
+		{"a domain that is signed no longer", "once.test", true, false},
+	}
+	for _, row := range rows {
+		query := new(dns.Msg).SetQuestion(dns.Fqdn(row.name), dns.TypeA)
+		query.AuthenticatedData = row.ask
+		answer, _, err := new(dns.Client).Exchange(query, server.Addr())
+		if err != nil || answer.AuthenticatedData != row.want {
+			t.Errorf("%s: AD is not %v in %v, %v", row.about, row.want, answer, err)
+		}
+	}
+}
+
 func TestRecordsThatDoNotParseAreNamed(t *testing.T) {
 	server := start(t)
 	if err := server.Set("shop.test", "A not-an-address"); err == nil {
