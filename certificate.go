@@ -66,6 +66,7 @@ type Endpoint struct {
 	Pins       []string          // "sha256/BASE64" of accepted SPKI hashes; empty accepts any
 	Labels     map[string]string // chosen target labels
 
+	Path       string   // for https: what is asked for, with its query; empty: /
 	Module     string   // the named way to probe it; empty: the usual one
 	Family     string   // "ip4" or "ip6": only addresses of this family; empty: both
 	Addresses  []string // IP addresses to use instead of looking the host up

@@ -87,6 +87,13 @@ type HTTPFacts struct {
 	Version   string `json:"version"`            // such as "HTTP/1.1"
 	Location  string `json:"location,omitempty"` // where the first answer redirected to, as the server wrote it
 	Redirects int    `json:"redirects"`          // how many were followed
+
+	// What an exporter's page tells besides; times are summed over redirects.
+	Processing time.Duration `json:"-"` // from the request to the first byte of its answer
+	Transfer   time.Duration `json:"-"` // of the rest of the answer; 0 where its body was not read
+	Length     int64         `json:"-"` // of the last body in bytes, as its header tells; -1: it does not
+	BodyBytes  int64         `json:"-"` // of the last body, as far as it was read
+	BodyFailed bool          `json:"-"` // the body is not what it has to be
 }
 
 // OCSPFacts are what an OCSP response says (RFC 6960).

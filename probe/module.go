@@ -14,3 +14,6 @@ type Module struct {
 	Roots      []inspect.Roots // in place of the prober's; nil: those
 	Live       *live.Settings  // how handshakes are made; nil: as usual
 }
+
+// proxied reports whether a proxy connects, and looks hosts up.
+func (m Module) proxied() bool { return m.Live != nil && m.Live.Proxy != nil }

@@ -2,23 +2,22 @@ package probe
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
+	"github.com/certmedic/certmedic/probe/records"
+	"github.com/certmedic/certmedic/probe/revocation"
 )
-
-// maxAddresses bounds how many addresses of one endpoint are probed at a time.
-const maxAddresses = 16
 
 // Prober observes endpoints. Any number of goroutines may share one that is no longer
 // changed.
@@ -29,10 +28,16 @@ type Prober struct {
 	// Handshake does one handshake with one address. Required.
 	Handshake func(ctx context.Context, request live.Request) live.Result
 
+	Modules    map[string]Module // by the name that endpoints give
 	Roots      []inspect.Roots   // every set has to trust a chain
-	Timeout    time.Duration     // of the resolution, and again of each address; 0: the context's
+	Public     *x509.CertPool    // roots whose certificates have to be logged (RFC 6962); nil: none has to be
+	Timeout    time.Duration     // of the resolution, and again of each handshake; 0: the context's
 	Warn, Crit inspect.Threshold // when a leaf counts as expiring, and when that is critical
 	At         time.Time         // verify as of then; zero: as of the probe
+
+	// KeyTypes is whether servers are asked for a certificate with the other type of key,
+	// RSA or ECDSA, too.
+	KeyTypes bool
 
 	// AllowAddress refuses an address after the resolution, by an error that says why.
 	// Nil allows all.
@@ -40,6 +45,18 @@ type Prober struct {
 
 	// Override gives the addresses of a host:port, which is then not looked up.
 	Override map[string][]netip.Addr
+
+	// Revocation says whether a certificate of a verified path was revoked. Nil: not asked.
+	Revocation func(ctx context.Context, q revocation.Query) revocation.Result
+
+	// Records says what DNS holds about an endpoint's certificate. Nil: not asked.
+	Records func(ctx context.Context, q records.Query) records.Result
+
+	// Issuers fetches the issuers that an incomplete chain lacks, and says so in a sentence.
+	// Nil: they are not fetched.
+	Issuers func(ctx context.Context, presented []*x509.Certificate) (string, error)
+
+	Memory *Memory // what one probe leaves for the next; nil: nothing
 }
 
 // Probe resolves the endpoint, handshakes with all of its addresses and inspects what
@@ -48,11 +65,11 @@ type Prober struct {
 func (p *Prober) Probe(ctx context.Context, endpoint certmedic.Endpoint) certmedic.Observation {
 	start := time.Now()
 	o := certmedic.Observation{Endpoint: endpoint, Findings: []certmedic.Finding{}}
-	addresses, problem := p.resolve(ctx, endpoint, &o.Resolve)
+	t, problem := p.target(ctx, endpoint, &o.Resolve)
 	if problem != nil {
-		o.Addresses = []certmedic.AddressObservation{failed(endpoint, endpoint.Address, problem)}
+		o.Addresses = []certmedic.AddressObservation{t.failed(endpoint.Address, problem)}
 	} else {
-		o.Addresses = p.probeAll(ctx, endpoint, addresses)
+		o.Addresses = p.probeAll(ctx, t)
 	}
 	o.Findings = append(o.Findings, inspect.Split(o.Addresses)...)
 	o.Time = time.Now()
@@ -60,37 +77,102 @@ func (p *Prober) Probe(ctx context.Context, endpoint certmedic.Endpoint) certmed
 	return o
 }
 
-// resolve returns the addresses to probe, and sets how long the lookup took.
-func (p *Prober) resolve(ctx context.Context, endpoint certmedic.Endpoint, took *time.Duration) ([]netip.AddrPort, *certmedic.ProbeError) {
+// target is an endpoint with everything that has to be known to probe it.
+type target struct {
+	endpoint  certmedic.Endpoint
+	module    Module
+	name      string // to ask for and to verify
+	host      string
+	port      uint16
+	addresses []netip.AddrPort // empty where a proxy resolves the host
+}
+
+// target finds out what there is to probe, and sets how long the lookup took. With a
+// problem the target has a name at least.
+func (p *Prober) target(ctx context.Context, endpoint certmedic.Endpoint, took *time.Duration) (*target, *certmedic.ProbeError) {
+	t := &target{endpoint: endpoint, module: p.Modules[endpoint.Module]}
 	host, text, err := net.SplitHostPort(endpoint.Address)
+	t.host, t.name = host, serverName(endpoint, t.module, host)
 	if err != nil {
-		return nil, &certmedic.ProbeError{Reason: certmedic.DNSFailed, Detail: fmt.Sprintf("address %q is not host:port", endpoint.Address)}
+		return t, unresolved("address %q is not host:port", endpoint.Address)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		return nil, &certmedic.ProbeError{Reason: certmedic.DNSFailed, Detail: fmt.Sprintf("port %q is not between 1 and 65535", text)}
+		return t, unresolved("port %q is not between 1 and 65535", text)
 	}
-	ips, ok := p.Override[endpoint.Address]
-	if ip, err := netip.ParseAddr(host); !ok && err == nil {
-		ips, ok = []netip.Addr{ip.Unmap()}, true
+	t.port = uint16(port)
+	if _, known := p.Modules[endpoint.Module]; !known && endpoint.Module != "" {
+		return t, unresolved("there is no module %q", endpoint.Module)
 	}
-	if !ok {
-		start := time.Now()
-		ips, err = p.lookup(ctx, host)
-		*took = time.Since(start)
-		if err != nil {
-			return nil, &certmedic.ProbeError{Reason: certmedic.DNSFailed, Detail: err.Error()}
-		}
+	ips, err := p.addresses(ctx, t, took)
+	if err != nil {
+		return t, unresolved("%s", err)
 	}
-	addresses := make([]netip.AddrPort, 0, len(ips))
 	for _, ip := range ips {
-		addresses = append(addresses, netip.AddrPortFrom(ip, uint16(port)))
+		t.addresses = append(t.addresses, netip.AddrPortFrom(ip, t.port))
 	}
-	return addresses, nil
+	return t, nil
+}
+
+func unresolved(format string, args ...any) *certmedic.ProbeError {
+	return &certmedic.ProbeError{Reason: certmedic.DNSFailed, Detail: fmt.Sprintf(format, args...)}
+}
+
+// addresses returns the addresses of the target's host, none where a proxy looks it up.
+func (p *Prober) addresses(ctx context.Context, t *target, took *time.Duration) ([]netip.Addr, error) {
+	if ips, ok := p.Override[t.endpoint.Address]; ok {
+		return ips, nil
+	}
+	if len(t.endpoint.Addresses) > 0 {
+		return parseAddresses(t.endpoint.Addresses)
+	}
+	if ip, err := netip.ParseAddr(t.host); err == nil {
+		return []netip.Addr{ip.Unmap()}, nil
+	}
+	if t.module.proxied() {
+		return nil, nil
+	}
+	start := time.Now()
+	ips, err := p.lookup(ctx, t.host)
+	*took = time.Since(start)
+	if err != nil {
+		return nil, err
+	}
+	return ofFamily(ips, t.endpoint.Family)
+}
+
+func parseAddresses(texts []string) ([]netip.Addr, error) {
+	ips := make([]netip.Addr, 0, len(texts))
+	for _, text := range texts {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("address %q is not an IP address", text)
+		}
+		ips = append(ips, ip.Unmap())
+	}
+	return ips, nil
+}
+
+// The families of [certmedic.Endpoint].
+const (
+	IP4 = "ip4"
+	IP6 = "ip6"
+)
+
+// ofFamily returns the addresses of a family, all of them where none is named.
+func ofFamily(ips []netip.Addr, family string) ([]netip.Addr, error) {
+	if family == "" {
+		return ips, nil
+	}
+	kept := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return ip.Is4() != (family == IP4) })
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("the name has addresses, but none of %s", map[string]string{IP4: "IPv4", IP6: "IPv6"}[family])
+	}
+	return kept, nil
 }
 
 func (p *Prober) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	ctx, cancel := p.bound(ctx)
+	ctx, cancel := bound(ctx, p.Timeout)
 	defer cancel()
 	ips, err := p.Lookup(ctx, host)
 	if err == nil && len(ips) == 0 {
@@ -99,96 +181,22 @@ func (p *Prober) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return ips, err
 }
 
-// bound gives the context the prober's timeout.
-func (p *Prober) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.Timeout > 0 {
-		return context.WithTimeout(ctx, p.Timeout)
+// bound gives the context a timeout, if there is one.
+func bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout > 0 {
+		return context.WithTimeout(ctx, timeout)
 	}
 	return context.WithCancel(ctx)
 }
 
-// probeAll probes every address, a bounded number at a time.
-func (p *Prober) probeAll(ctx context.Context, endpoint certmedic.Endpoint, addresses []netip.AddrPort) []certmedic.AddressObservation {
-	observations := make([]certmedic.AddressObservation, len(addresses))
-	if len(addresses) == 1 {
-		observations[0] = p.probeAddress(ctx, endpoint, addresses[0])
-		return observations
-	}
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range min(maxAddresses, len(addresses)) {
-		group.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(addresses)); i = next.Add(1) - 1 {
-				observations[i] = p.probeAddress(ctx, endpoint, addresses[i])
-			}
-		})
-	}
-	group.Wait()
-	return observations
-}
-
-func (p *Prober) probeAddress(ctx context.Context, endpoint certmedic.Endpoint, address netip.AddrPort) certmedic.AddressObservation {
-	if p.AllowAddress != nil {
-		if err := p.AllowAddress(address.Addr()); err != nil {
-			refusal := &certmedic.ProbeError{Reason: certmedic.Unreachable, Detail: err.Error()}
-			return failed(endpoint, address.String(), refusal)
+// serverName is the name to ask for and to verify: the endpoint's own, else that of its
+// module, else the host of its address.
+func serverName(endpoint certmedic.Endpoint, module Module, host string) string {
+	for _, name := range []string{endpoint.ServerName, module.ServerName} {
+		if name != "" {
+			host = name
+			break
 		}
 	}
-	ctx, cancel := p.bound(ctx)
-	defer cancel()
-	name := serverName(endpoint)
-	result := p.Handshake(ctx, live.Request{Address: address, ServerName: name, Protocol: endpoint.Protocol})
-	return p.describe(endpoint, address, result)
-}
-
-// describe turns a handshake's result into facts and findings.
-func (p *Prober) describe(endpoint certmedic.Endpoint, address netip.AddrPort, result live.Result) certmedic.AddressObservation {
-	a := failed(endpoint, address.String(), result.Err)
-	a.Stage, a.TLS, a.Connect, a.Handshake = result.Stage, result.TLS, result.Connect, result.Handshake
-	for _, c := range result.Certs {
-		a.Chain = append(a.Chain, inspect.Facts(c))
-	}
-	now := p.At
-	if now.IsZero() {
-		now = time.Now()
-	}
-	judged := inspect.Chain(result.Certs, inspect.Options{
-		Now: now, ServerName: a.ServerName, Roots: p.Roots,
-		Warn: p.Warn, Crit: p.Crit, Pins: endpoint.Pins,
-	})
-	a.ChainNotAfter = judged.ChainNotAfter
-	a.Findings = append(a.Findings, result.Findings...)
-	a.Findings = append(a.Findings, judged.Findings...)
-	return a
-}
-
-// failed is the observation of an address before anything was seen of it. A problem is
-// told as error and as finding.
-func failed(endpoint certmedic.Endpoint, address string, problem *certmedic.ProbeError) certmedic.AddressObservation {
-	a := certmedic.AddressObservation{
-		Address: address, ServerName: serverName(endpoint), Protocol: protocolName(endpoint),
-		Stage: certmedic.ProbeResolve, Error: problem,
-		Chain: []certmedic.CertFacts{}, Findings: []certmedic.Finding{},
-	}
-	if problem != nil {
-		a.Findings = append(a.Findings, certmedic.NewFinding(problem.Reason, problem.Detail))
-	}
-	return a
-}
-
-// serverName is the name to ask for and to verify: the endpoint's own, else the host of
-// its address.
-func serverName(endpoint certmedic.Endpoint) string {
-	name := endpoint.ServerName
-	if name == "" {
-		name, _, _ = net.SplitHostPort(endpoint.Address)
-	}
-	return strings.TrimSuffix(name, ".")
-}
-
-func protocolName(endpoint certmedic.Endpoint) string {
-	if endpoint.Protocol == "" {
-		return "tls"
-	}
-	return endpoint.Protocol
+	return strings.TrimSuffix(host, ".")
 }

@@ -13,8 +13,16 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-// startWindow is the time over which the first probes of new endpoints are spread.
-const startWindow = 2 * time.Second
+// The first probes of new endpoints are spread over this time, and of very many over a
+// longer one, so that they come at no more than this rate.
+const (
+	startWindow = 2 * time.Second
+	startRate   = 500 // a second
+)
+
+// slowAfter is how long a probe takes at least to be called slow. Slow probes have slots of
+// their own, so that endpoints that stall do not keep the others waiting.
+const slowAfter = time.Second
 
 // jitter is the share by which each round may come earlier or later.
 const jitter = 0.1
@@ -22,7 +30,7 @@ const jitter = 0.1
 // SchedulerOptions say what a [Scheduler] does. All fields are required.
 type SchedulerOptions struct {
 	Interval    time.Duration // between the starts of two probes of one endpoint
-	Concurrency int           // how many probes may be in flight in all
+	Concurrency int           // how many probes may be in flight; as many again may wait for endpoints that stall
 
 	// Probe makes one observation. It has to return soon after its context ends.
 	Probe func(context.Context, certmedic.Endpoint) certmedic.Observation
@@ -33,8 +41,8 @@ type SchedulerOptions struct {
 }
 
 // Scheduler probes a changing set of endpoints at an interval. A single loop decides
-// and a bounded number of goroutines probe, so that endpoints that stall cost slots
-// for as long as they stall, and nothing else. Its methods may be called by any
+// and a bounded number of goroutines probe. Endpoints that stall have slots of their own,
+// so that they delay each other, and nobody else. Its methods may be called by any
 // goroutine, Set and Now also before Run.
 type Scheduler struct {
 	options SchedulerOptions
@@ -123,7 +131,26 @@ type loop struct {
 	*Scheduler
 	ctx      context.Context
 	entries  map[string]*entry
-	queue    queue // the entries that are not in flight
+	lanes    [2]lane  // of the fast and the slow entries
+	flying   []flight // what was launched in the fast lane, oldest first
+	inFlight int
+}
+
+// flight is a probe that was launched.
+type flight struct {
+	*entry
+	began time.Time
+}
+
+// The lanes.
+const (
+	fast = iota
+	slow
+)
+
+// lane is a queue with the number of its entries that are in flight.
+type lane struct {
+	queue
 	inFlight int
 }
 
@@ -134,6 +161,8 @@ type entry struct {
 	next     time.Time
 	gap      time.Duration // to the round after the first, 0 later
 	urgent   bool          // asked for by Now
+	lane     int           // whose slot it has or waits for; changes only while it is in no queue
+	began    time.Time     // of the probe in flight
 	removed  bool
 	cancel   context.CancelFunc // ends the probe in flight; nil when there is none
 	index    int                // in the queue; -1 when not in it
@@ -161,7 +190,7 @@ func (l *loop) set(wanted map[string]certmedic.Endpoint, now time.Time) {
 			e.cancel() // what it observes is of the past
 		}
 		e.endpoint, e.removed = endpoint, false
-		e.next, e.gap = l.start(key, now)
+		e.next, e.gap = l.start(key, len(wanted), now)
 		l.enqueue(e)
 	}
 }
@@ -172,7 +201,7 @@ func (l *loop) remove(e *entry) {
 		e.removed = true // forgotten when its probe has ended
 		return
 	}
-	heap.Remove(&l.queue, e.index)
+	heap.Remove(&l.lanes[e.lane].queue, e.index)
 	delete(l.entries, e.key)
 }
 
@@ -181,9 +210,9 @@ func (l *loop) enqueue(e *entry) {
 	switch {
 	case e.cancel != nil:
 	case e.index < 0:
-		heap.Push(&l.queue, e)
+		heap.Push(&l.lanes[e.lane].queue, e)
 	default:
-		heap.Fix(&l.queue, e.index)
+		heap.Fix(&l.lanes[e.lane].queue, e.index)
 	}
 }
 
@@ -196,13 +225,14 @@ func (l *loop) ask(keys []string) {
 	}
 }
 
-// start returns when a new endpoint is probed first, and how long after that again. Both
-// follow from the key, so that a restart finds the same spread.
-func (l *loop) start(key string, now time.Time) (time.Time, time.Duration) {
+// start returns when a new endpoint, one of so many, is probed first, and how long after
+// that again. Both follow from the key, so that a restart finds the same spread.
+func (l *loop) start(key string, of int, now time.Time) (time.Time, time.Duration) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key))
 	sum := mix(h.Sum64())
-	first := share(uint32(sum)) * float64(min(l.options.Interval, startWindow))
+	window := max(startWindow, time.Duration(of)*time.Second/startRate)
+	first := share(uint32(sum)) * float64(min(l.options.Interval, window))
 	gap := (jitter + (1-jitter)*share(uint32(sum>>32))) * float64(l.options.Interval)
 	return now.Add(time.Duration(first)), time.Duration(gap)
 }
@@ -221,22 +251,57 @@ func share(n uint32) float64 { return float64(n) / (1 << 32) }
 // dispatch starts what is due, as far as slots are free, and returns how long nothing
 // else is.
 func (l *loop) dispatch(now time.Time) time.Duration {
-	for l.inFlight < l.options.Concurrency && len(l.queue) > 0 {
-		e := l.queue[0]
+	wait := l.turnSlow(now)
+	for i := range l.lanes {
+		wait = min(wait, l.dispatchLane(&l.lanes[i], now))
+	}
+	return wait
+}
+
+func (l *loop) dispatchLane(lane *lane, now time.Time) time.Duration {
+	for lane.inFlight < l.options.Concurrency && len(lane.queue) > 0 {
+		e := lane.queue[0]
 		if wait := e.next.Sub(now); wait > 0 && !e.urgent {
 			return wait
 		}
-		heap.Pop(&l.queue)
+		heap.Pop(&lane.queue)
 		l.launch(e, now)
 	}
 	return time.Hour // a request or the end of a probe comes before the next decision
 }
 
+// turnSlow gives probes that take long a slot of the slow lane, as far as there are any,
+// and returns when that is to be looked at again.
+func (l *loop) turnSlow(now time.Time) time.Duration {
+	for len(l.flying) > 0 {
+		f := l.flying[0]
+		over := f.cancel == nil || !f.entry.began.Equal(f.began)
+		if wait := f.began.Add(slowAfter).Sub(now); wait > 0 && !over {
+			return wait
+		}
+		if !over {
+			if l.lanes[slow].inFlight >= l.options.Concurrency {
+				return time.Hour // until one of them ends
+			}
+			l.lanes[fast].inFlight--
+			l.lanes[slow].inFlight++
+			f.lane = slow
+		}
+		l.flying[0] = flight{}
+		l.flying = l.flying[1:]
+	}
+	return time.Hour
+}
+
 func (l *loop) launch(e *entry, now time.Time) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	e.cancel, e.urgent = cancel, false
-	e.next = now.Add(l.gapAfter(e))
+	e.next, e.began = now.Add(l.gapAfter(e)), now
 	l.inFlight++
+	l.lanes[e.lane].inFlight++
+	if e.lane == fast {
+		l.flying = append(l.flying, flight{e, now})
+	}
 	key, endpoint := e.key, e.endpoint
 	go func() {
 		o := l.options.Probe(ctx, endpoint)
@@ -260,6 +325,11 @@ func (l *loop) ended(e *entry) {
 	e.cancel()
 	e.cancel = nil
 	l.inFlight--
+	l.lanes[e.lane].inFlight--
+	e.lane = fast
+	if time.Since(e.began) >= slowAfter {
+		e.lane = slow
+	}
 	if e.removed {
 		delete(l.entries, e.key)
 		return

@@ -10,12 +10,13 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/live"
+	"github.com/certmedic/certmedic/probe/resolve"
 )
 
 // ParseTarget reads what a person gives as a target: host, host:port, an IP address with
 // or without port (an IPv6 address with a port in brackets), or PROTOCOL://host[:port]
-// with a protocol of [live.Protocols]. After https the path is left aside, the others
-// have none. The endpoint's address always has a port, the protocol's default where none
+// with a protocol of [live.Protocols]. After https a path may follow, which is asked for; the
+// others have none. International names are converted (RFC 5891). The endpoint's address always has a port, the protocol's default where none
 // is given.
 func ParseTarget(s string) (certmedic.Endpoint, error) {
 	endpoint, err := parseTarget(s)
@@ -38,8 +39,11 @@ func parseTarget(s string) (certmedic.Endpoint, error) {
 		return certmedic.Endpoint{}, err
 	}
 	host, path, _ := strings.Cut(rest, "/")
-	if path != "" && protocol.Name != "https" {
-		return certmedic.Endpoint{}, fmt.Errorf("%s takes no path", protocol.Name)
+	if path != "" {
+		path = "/" + path
+		if protocol.Name != "https" {
+			return certmedic.Endpoint{}, fmt.Errorf("%s takes no path", protocol.Name)
+		}
 	}
 	if strings.Contains(host, "@") {
 		return certmedic.Endpoint{}, errors.New("a target takes no user name")
@@ -48,7 +52,7 @@ func parseTarget(s string) (certmedic.Endpoint, error) {
 	if err != nil {
 		return certmedic.Endpoint{}, err
 	}
-	return certmedic.Endpoint{Address: address, Protocol: protocol.Name}, nil
+	return certmedic.Endpoint{Address: address, Protocol: protocol.Name, Path: path}, nil
 }
 
 // parseAddress reads host[:port] and returns host:port.
@@ -66,6 +70,9 @@ func parseAddress(s string, defaultPort uint16) (string, error) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
 		return "", fmt.Errorf("port %q is not between 1 and 65535", port)
+	}
+	if host, err = resolve.ToASCII(host); err != nil {
+		return "", err
 	}
 	if err := checkHost(host); err != nil {
 		return "", err
@@ -105,8 +112,6 @@ func checkHost(host string) error {
 	for _, r := range host {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_', r == '.':
-		case r > 127:
-			return fmt.Errorf("host %q: write an international name in its xn-- form", host)
 		default:
 			return fmt.Errorf("host %q: %q is not allowed in a host name", host, r)
 		}
