@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"bytes"
 	"crypto/x509"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -21,6 +23,11 @@ type Options struct {
 	Roots      []Roots   // every set has to trust the chain; none at all trusts nothing
 	Warn, Crit Threshold // when the leaf counts as expiring; zero: never
 	Pins       []string  // "sha256/BASE64" of accepted SPKI hashes; empty accepts any
+
+	// Public are the roots of authorities that log what they issue. A chain that leads to
+	// one of them without a signed certificate timestamp gets no_sct; nil: none does.
+	Public *x509.CertPool
+	SCTs   [][]byte // serialized timestamps (RFC 6962) that came beside the certificate, in TLS or OCSP
 }
 
 // Result is what is wrong with a chain, and the paths that were found.
@@ -33,8 +40,15 @@ type Result struct {
 	// that were is told. It is zero where a set of roots has no path.
 	ChainNotAfter time.Time
 
-	// Chains are the paths to roots of any set, leaf first, dates left aside.
+	// Chains are the paths to roots of any set, leaf first, dates left aside. Those whose
+	// authorities are all valid now come first.
 	Chains [][]*x509.Certificate
+
+	// Until is the moment up to which the same call with a later Now gives the same
+	// result, to the letter. It is zero where a detail counts the time and the result
+	// must not be kept. A root of the options that is not valid yet, and opens a second
+	// path once it is, is not foreseen.
+	Until time.Time
 }
 
 // Chain judges a presented chain, leaf first. Findings come in a fixed order and are
@@ -46,12 +60,13 @@ func Chain(presented []*x509.Certificate, o Options) Result {
 	s := newSubject(presented, o)
 	checks := []func() []certmedic.Finding{
 		s.dates, s.name, s.trusted, s.usage, s.constraints, s.pins,
-		s.expiring, s.chainExpiring, s.order, s.extra, s.weakness,
+		s.expiring, s.chainExpiring, s.order, s.extra, s.weakness, s.logged,
 	}
-	r := Result{ChainNotAfter: s.chainNotAfter(), Chains: s.chains()}
+	r := Result{ChainNotAfter: s.chainNotAfter(), Chains: s.chains}
 	for _, check := range checks {
 		r.Findings = append(r.Findings, check()...)
 	}
+	r.Until = s.until(r.Findings)
 	return r
 }
 
@@ -60,23 +75,42 @@ type subject struct {
 	presented []*x509.Certificate
 	leaf      *x509.Certificate
 	options   Options
+	now       view
 	sets      []trust
+	public    *trust                // what the public roots say; nil where they were not asked
+	chains    [][]*x509.Certificate // the paths of all sets
 	relevant  [][]*x509.Certificate // the paths that judge the chain, see relevantPaths
-	unneeded  []string              // for each presented certificate why no path needs it, or ""
+	roles     []role                // of each presented certificate
 }
 
 func newSubject(presented []*x509.Certificate, o Options) *subject {
-	s := &subject{presented: presented, leaf: presented[0], options: o}
+	s := &subject{presented: presented, leaf: presented[0], options: o, now: viewAt(presented, o.Now)}
 	roots := o.Roots
 	if len(roots) == 0 {
 		roots = []Roots{{Name: "an empty set of roots"}}
 	}
 	for _, set := range roots {
-		s.sets = append(s.sets, verify(presented, set, o.Now))
+		s.sets = append(s.sets, s.verify(set))
 	}
+	s.chains = s.allChains()
 	s.relevant = s.relevantPaths()
-	s.unneeded = s.reasonsAgainst()
+	s.roles = s.findRoles()
 	return s
+}
+
+// allChains returns the paths of all sets, usable ones first.
+func (s *subject) allChains() [][]*x509.Certificate {
+	var usable, spoiled [][]*x509.Certificate
+	for _, set := range s.sets {
+		for _, path := range set.chains {
+			if validAbove(path, s.options.Now) {
+				usable = append(usable, path)
+			} else {
+				spoiled = append(spoiled, path)
+			}
+		}
+	}
+	return append(usable, spoiled...)
 }
 
 // relevantPaths returns the paths that clients can use now; where there is none, those
@@ -89,18 +123,10 @@ func (s *subject) relevantPaths() [][]*x509.Certificate {
 	if len(usable) > 0 {
 		return usable
 	}
-	if chains := s.chains(); len(chains) > 0 {
-		return chains
+	if len(s.chains) > 0 {
+		return s.chains
 	}
 	return [][]*x509.Certificate{ascend(s.presented)}
-}
-
-func (s *subject) chains() [][]*x509.Certificate {
-	var all [][]*x509.Certificate
-	for _, set := range s.sets {
-		all = append(all, set.chains...)
-	}
-	return all
 }
 
 func (s *subject) chainNotAfter() time.Time {
@@ -120,34 +146,69 @@ func (s *subject) chainNotAfter() time.Time {
 	return end.UTC()
 }
 
-// reasonsAgainst says for each presented certificate why no path needs it. A
-// cross-signed twin of a needed certificate is needed too, by other clients.
-func (s *subject) reasonsAgainst() []string {
-	used, twins := map[string]bool{}, map[string]bool{}
-	for _, path := range s.relevant {
-		for _, c := range path {
-			used[string(c.Raw)] = true
-			twins[identity(c)] = true
-		}
-	}
-	reasons := make([]string, len(s.presented))
-	seen := map[string]bool{}
+// role says what a presented certificate is good for.
+type role int
+
+// The roles. A twin has name and key of a certificate on a path, under another
+// signature: other clients need it.
+const (
+	roleOnPath role = iota
+	roleTwin
+	roleExtra
+	roleExpired
+	roleRepeated
+)
+
+// needless reports whether no client needs the certificate to be sent.
+func (r role) needless() bool { return r >= roleExtra }
+
+func (s *subject) findRoles() []role {
+	needed := distinct(s.relevant)
+	roles := make([]role, len(s.presented))
 	for i, c := range s.presented {
+		r := roleAmong(c, needed)
 		switch {
-		case seen[string(c.Raw)]:
-			reasons[i] = "(sent twice)"
-		case used[string(c.Raw)]:
-		case s.options.Now.After(c.NotAfter):
-			reasons[i] = "(expired, and no path needs it)"
-		case !twins[identity(c)]:
-			reasons[i] = "(no path needs it)"
+		case contains(s.presented[:i], c):
+			r = roleRepeated
+		case r != roleOnPath && s.options.Now.After(c.NotAfter):
+			r = roleExpired
 		}
-		seen[string(c.Raw)] = true
+		roles[i] = r
 	}
-	return reasons
+	return roles
 }
 
-// identity is what cross-signed twins have in common.
-func identity(c *x509.Certificate) string {
-	return string(c.RawSubject) + string(c.RawSubjectPublicKeyInfo)
+func roleAmong(c *x509.Certificate, needed []*x509.Certificate) role {
+	r := roleExtra
+	for _, n := range needed {
+		if n.Equal(c) {
+			return roleOnPath
+		}
+		if bytes.Equal(n.RawSubject, c.RawSubject) && bytes.Equal(n.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) {
+			r = roleTwin
+		}
+	}
+	return r
+}
+
+// distinct returns the certificates of the paths, each once.
+func distinct(paths [][]*x509.Certificate) []*x509.Certificate {
+	if len(paths) == 1 {
+		return paths[0]
+	}
+	var all []*x509.Certificate
+	seen := map[*x509.Certificate]bool{}
+	for _, path := range paths {
+		for _, c := range path {
+			if !seen[c] {
+				all = append(all, c)
+			}
+			seen[c] = true
+		}
+	}
+	return all
+}
+
+func contains(certs []*x509.Certificate, c *x509.Certificate) bool {
+	return slices.ContainsFunc(certs, c.Equal)
 }

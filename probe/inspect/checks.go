@@ -5,13 +5,16 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 
 	"github.com/certmedic/certmedic"
 )
@@ -25,16 +28,12 @@ func one(code certmedic.FindingCode, format string, args ...any) []certmedic.Fin
 func (s *subject) dates() []certmedic.Finding {
 	findings := s.outside(s.leaf)
 	spoiled := s.relevant[:1]
-	if len(s.chains()) > 0 {
+	if len(s.chains) > 0 {
 		spoiled = s.spoiledPaths()
 	}
-	seen := map[string]bool{}
-	for _, path := range spoiled {
-		for _, c := range path[1:] {
-			if !seen[string(c.Raw)] {
-				findings = append(findings, s.outside(c)...)
-			}
-			seen[string(c.Raw)] = true
+	for _, c := range distinct(spoiled) {
+		if c != s.leaf {
+			findings = append(findings, s.outside(c)...)
 		}
 	}
 	return findings
@@ -72,99 +71,77 @@ func (s *subject) name() []certmedic.Finding {
 	if name == "" {
 		return nil
 	}
-	if host, _, ok := strings.Cut(name, "%"); ok && net.ParseIP(host) != nil {
-		name = host // the zone of a link-local address is no part of the name
-	}
-	if s.leaf.VerifyHostname(name) == nil {
+	asked := wireName(name)
+	if s.leaf.VerifyHostname(asked) == nil {
 		return nil
 	}
-	names := quoteAll(s.leaf.DNSNames)
-	for _, ip := range s.leaf.IPAddresses {
-		names = append(names, ip.String())
-	}
+	names := namesOf(s.leaf)
 	if len(names) == 0 {
-		return one(certmedic.NameMismatch, "the certificate has no subject alternative names, and its common name %s is ignored by clients; reissue it for %q",
-			strconv.Quote(s.leaf.Subject.CommonName), name)
+		return one(certmedic.NameMismatch, "the certificate has no subject alternative names, and its common name %s is ignored by clients; reissue it for %s",
+			quote(s.leaf.Subject.CommonName), quote(name))
 	}
-	return one(certmedic.NameMismatch, "the certificate is for %s, not for %q", list(names), name)
-}
-
-// trusted finds sets of roots without a path from the leaf.
-func (s *subject) trusted() []certmedic.Finding {
-	var by, not []string
-	var because error
-	for _, set := range s.sets {
-		switch {
-		case set.err == nil:
-			by = append(by, set.name)
-		case reasonOf(set.err) != x509.CANotAuthorizedForThisName:
-			not = append(not, set.name)
-			because = set.err
+	hint := ""
+	for i, c := range s.presented[1:] {
+		if !c.IsCA && c.VerifyHostname(asked) == nil {
+			hint = fmt.Sprintf("; certificate %d of the chain is, but the first one counts", i+2)
+			break
 		}
 	}
-	if len(not) == 0 {
-		return nil
-	}
-	verdict := "not trusted by " + list(not)
-	if len(by) > 0 {
-		verdict = fmt.Sprintf("trusted by %s, not by %s", list(by), list(not))
-	}
-	if selfSigned(s.leaf) {
-		return one(certmedic.SelfSigned, "signed by its own key, %s", verdict)
-	}
-	if len(by) > 0 {
-		return one(certmedic.Untrusted, "%s", verdict)
-	}
-	return s.pathless(verdict, because)
+	return one(certmedic.NameMismatch, "the certificate is for %s, not for %s%s", list(names), quote(name), hint)
 }
 
-// pathless says why no set of roots has a path: the presented chain lacks the leaf's
-// issuer, or it leads to a root that is not trusted.
-func (s *subject) pathless(verdict string, because error) []certmedic.Finding {
-	var unknown x509.UnknownAuthorityError
-	if !errors.As(because, &unknown) {
-		return one(certmedic.Untrusted, "%s: %s", verdict, printable(because.Error()))
+// wireName returns a server's name as certificates have it: an internationalised name in
+// its ASCII form (RFC 5891), a link-local address without its zone.
+func wireName(name string) string {
+	if host, _, ok := strings.Cut(name, "%"); ok && net.ParseIP(host) != nil {
+		return host
 	}
-	line := s.relevant[0]
-	if len(line) == 1 {
-		return one(certmedic.IncompleteChain, "%s", s.missingIssuer())
+	if !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return name
 	}
-	last := line[len(line)-1]
-	if selfIssued(last) {
-		return one(certmedic.Untrusted, "%s: the chain ends at the root %s%s", verdict, commonName(last), hint(because))
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil {
+		return name // which no certificate can have
 	}
-	return one(certmedic.Untrusted, "%s: the chain ends at %s, whose issuer %s is neither sent nor trusted%s",
-		verdict, commonName(last), issuerName(last), hint(because))
+	return ascii
 }
 
-func (s *subject) missingIssuer() string {
-	if len(s.presented) == 1 {
-		return fmt.Sprintf("the server sends only the leaf, without its issuer %s; serve fullchain.pem", issuerName(s.leaf))
+// namesOf returns the names that a certificate is for, ready for a detail.
+func namesOf(c *x509.Certificate) []string {
+	names := quoteAll(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
 	}
-	return fmt.Sprintf("the server sends %d further certificates, but not the leaf's issuer %s; serve the fullchain.pem of this leaf",
-		len(s.presented)-1, issuerName(s.leaf))
-}
-
-// hint returns what crypto/x509 believes to be the reason, such as a signature that is
-// too weak, with the sentence around it.
-func hint(err error) string {
-	_, reason, ok := strings.Cut(err.Error(), "(possibly because of ")
-	if !ok {
-		return ""
-	}
-	return " (possibly because of " + printable(reason)
+	return names
 }
 
 func (s *subject) usage() []certmedic.Finding {
 	if !forServers(s.leaf) {
 		return one(certmedic.WrongUsage, "the certificate is not made for servers: its extended key usage lacks serverAuth")
 	}
-	for _, set := range s.sets {
-		if set.wrongUsage {
-			return one(certmedic.WrongUsage, "a certificate above the leaf may not issue for servers: its extended key usage lacks serverAuth")
+	for _, path := range s.misused() {
+		for _, c := range path[1:] {
+			if !forServers(c) {
+				return one(certmedic.WrongUsage, "%s above the leaf may not issue for servers: its extended key usage lacks serverAuth", label(c, s.leaf))
+			}
 		}
 	}
 	return nil
+}
+
+// misused returns the paths of sets whose every path has a certificate with another
+// purpose, and where there is no path at all what was presented.
+func (s *subject) misused() [][]*x509.Certificate {
+	if len(s.chains) == 0 {
+		return s.relevant
+	}
+	var paths [][]*x509.Certificate
+	for _, set := range s.sets {
+		if set.wrongUsage {
+			paths = append(paths, set.chains...)
+		}
+	}
+	return paths
 }
 
 func forServers(c *x509.Certificate) bool {
@@ -176,11 +153,24 @@ func forServers(c *x509.Certificate) bool {
 
 func (s *subject) constraints() []certmedic.Finding {
 	for _, set := range s.sets {
-		if reasonOf(set.err) == x509.CANotAuthorizedForThisName {
-			return one(certmedic.NameConstraint, "an issuer may not issue for these names: %s", printable(set.err.Error()))
+		var invalid x509.CertificateInvalidError
+		if errors.As(set.err, &invalid) && invalid.Reason == x509.CANotAuthorizedForThisName {
+			return one(certmedic.NameConstraint, "%s may not issue for these names: %s", s.constrained(), printable(invalid.Detail))
 		}
 	}
 	return nil
+}
+
+// constrained names the first certificate above the leaf that has name constraints.
+func (s *subject) constrained() string {
+	for _, c := range s.relevant[0][1:] {
+		for _, e := range c.Extensions {
+			if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) { // RFC 5280 section 4.2.1.10
+				return label(c, s.leaf)
+			}
+		}
+	}
+	return "an issuer"
 }
 
 // pins compares with the keys of the leaf and of the paths only: a pinned certificate
@@ -247,7 +237,7 @@ func (s *subject) order() []certmedic.Finding {
 	wanted := map[string]bool{string(s.leaf.RawIssuer): true}
 	var early []string
 	for i, c := range s.presented[1:] {
-		if s.unneeded[i+1] == "" && !wanted[string(c.RawSubject)] {
+		if !s.roles[i+1].needless() && !wanted[string(c.RawSubject)] {
 			early = append(early, commonName(c))
 		}
 		wanted[string(c.RawIssuer)] = true
@@ -260,9 +250,14 @@ func (s *subject) order() []certmedic.Finding {
 
 func (s *subject) extra() []certmedic.Finding {
 	var parts []string
-	for i, reason := range s.unneeded {
-		if reason != "" {
-			parts = append(parts, commonName(s.presented[i])+" "+reason)
+	for i, r := range s.roles {
+		switch who := commonName(s.presented[i]); r {
+		case roleRepeated:
+			parts = append(parts, who+" (sent twice)")
+		case roleExpired:
+			parts = append(parts, who+" (expired, and no path needs it)")
+		case roleExtra:
+			parts = append(parts, who+" (no path needs it)")
 		}
 	}
 	if len(parts) == 0 {
@@ -278,16 +273,18 @@ const (
 	minECBits  = 256
 )
 
+// weakness looks at what paths are made of. The signature of a root proves nothing, and
+// what other clients need it for is theirs to judge.
 func (s *subject) weakness() []certmedic.Finding {
 	var keys, signatures []string
 	for i, c := range s.presented {
-		if s.unneeded[i] != "" {
+		if s.roles[i] != roleOnPath {
 			continue
 		}
-		if weakKey(c) {
-			keys = append(keys, fmt.Sprintf("%s has %s", label(c, s.leaf), keyType(c)))
+		if why := weakKey(c); why != "" {
+			keys = append(keys, label(c, s.leaf)+" has "+why)
 		}
-		if weakSignature(c) && (i == 0 || !selfIssued(c)) {
+		if weakSignature(c) && (i == 0 || !selfSigned(c)) {
 			signatures = append(signatures, fmt.Sprintf("%s is signed with %s", label(c, s.leaf), c.SignatureAlgorithm))
 		}
 	}
@@ -301,14 +298,25 @@ func (s *subject) weakness() []certmedic.Finding {
 	return findings
 }
 
-func weakKey(c *x509.Certificate) bool {
+// weakKey says what is weak about the certificate's key, "" where nothing is.
+func weakKey(c *x509.Certificate) string {
 	switch key := c.PublicKey.(type) {
 	case *rsa.PublicKey:
-		return key.N.BitLen() < minRSABits
+		if key.N.BitLen() < minRSABits {
+			return keyType(c)
+		}
+		if key.E < 3 || key.E%2 == 0 {
+			return fmt.Sprintf("%s with the exponent %d", keyType(c), key.E)
+		}
 	case *ecdsa.PublicKey:
-		return key.Curve.Params().BitSize < minECBits
+		if key.Curve.Params().BitSize < minECBits {
+			return keyType(c)
+		}
 	}
-	return c.PublicKeyAlgorithm == x509.DSA
+	if c.PublicKeyAlgorithm == x509.DSA {
+		return keyType(c)
+	}
+	return ""
 }
 
 func weakSignature(c *x509.Certificate) bool {

@@ -6,8 +6,10 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/certmedic/certmedic"
@@ -64,4 +66,31 @@ func keyType(c *x509.Certificate) string {
 		return "unknown"
 	}
 	return strings.ToLower(c.PublicKeyAlgorithm.String())
+}
+
+// KeyClass returns the variant of a client that takes this certificate's type of key
+// only: RSA, ECDSA, or the usual one where it is neither.
+func KeyClass(c certmedic.CertFacts) certmedic.Variant {
+	switch {
+	case strings.HasPrefix(c.KeyType, "rsa"):
+		return certmedic.VariantRSA
+	case strings.HasPrefix(c.KeyType, "ec"):
+		return certmedic.VariantECDSA
+	default:
+		return certmedic.VariantUsual
+	}
+}
+
+// MustStaple reports whether the certificate demands that its server staples an OCSP
+// response: a TLS feature (RFC 7633) of status_request, 5.
+func MustStaple(leaf *x509.Certificate) bool {
+	for _, e := range leaf.Extensions {
+		if !e.Id.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}) {
+			continue
+		}
+		var features []int
+		rest, err := asn1.Unmarshal(e.Value, &features)
+		return err == nil && len(rest) == 0 && slices.Contains(features, 5)
+	}
+	return false
 }

@@ -92,34 +92,3 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
-
-func observed(address, name string, leaf certmedic.CertFacts) certmedic.AddressObservation {
-	return certmedic.AddressObservation{Address: address, ServerName: name, Chain: []certmedic.CertFacts{leaf}}
-}
-
-func TestSplitAndDrift(t *testing.T) {
-	older := certmedic.CertFacts{SHA256: "aaaa", NotBefore: now.AddDate(0, 0, -60), NotAfter: now.AddDate(0, 0, 30)}
-	newer := certmedic.CertFacts{SHA256: "bbbb", NotBefore: now, NotAfter: now.AddDate(0, 0, 90)}
-	mute := certmedic.AddressObservation{Address: "192.0.2.9:443", ServerName: "a"}
-	both := []certmedic.AddressObservation{observed("192.0.2.1:443", "a", older), mute, observed("192.0.2.2:443", "a", newer)}
-
-	split := Split(both)
-	if len(split) != 1 || split[0].Code != certmedic.SplitServing ||
-		!strings.Contains(split[0].Detail, "aaaa (until 2026-12-22 10:00 UTC) by 192.0.2.1:443") {
-		t.Errorf("split is %v", split)
-	}
-	if got := Split([]certmedic.AddressObservation{both[0], mute}); got != nil {
-		t.Errorf("one version is no split, got %v", got)
-	}
-	if got := Split([]certmedic.AddressObservation{both[0], observed("192.0.2.2:443", "b", newer)}); got != nil {
-		t.Errorf("other names are no split, got %v", got)
-	}
-
-	drift := Drift(both, newer)
-	if len(drift) != 1 || !strings.Contains(drift[0].Detail, "192.0.2.1:443 serves aaaa") || !strings.Contains(drift[0].Detail, "the stored one is newer") {
-		t.Errorf("drift is %v", drift)
-	}
-	if got := Drift(both, certmedic.CertFacts{}); got != nil {
-		t.Errorf("without a stored leaf there is no drift, got %v", got)
-	}
-}

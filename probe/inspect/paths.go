@@ -3,12 +3,14 @@ package inspect
 import (
 	"crypto/x509"
 	"errors"
+	"slices"
 	"time"
 )
 
 // trust is what one set of roots says about a chain, dates left aside.
 type trust struct {
 	name       string
+	pool       *x509.CertPool
 	chains     [][]*x509.Certificate // every path to a root of the set, leaf first
 	usable     [][]*x509.Certificate // those in which everything above the leaf is valid now
 	wrongUsage bool                  // paths exist only when the purpose is ignored
@@ -16,83 +18,121 @@ type trust struct {
 }
 
 // verify builds the paths from the leaf to the set's roots. Roots cannot be taken out
-// of their dates, so that where nothing is found at now, the leaf's own dates are tried:
-// a root that expired since then explains more than "untrusted".
-func verify(presented []*x509.Certificate, roots Roots, now time.Time) trust {
-	leaf := presented[0]
-	t := verifyAt(presented, roots, now)
-	for _, at := range []time.Time{leaf.NotBefore, leaf.NotAfter} {
-		if !maybeDates(t.err) {
-			break
+// of their dates, so that where nothing is found now, other times are tried: a root that
+// expired explains more than "untrusted".
+func (s *subject) verify(roots Roots) trust {
+	for _, set := range s.sets {
+		if set.pool == roots.Pool {
+			set.name = roots.Name
+			return set
 		}
-		if other := verifyAt(presented, roots, at); other.err == nil {
+	}
+	t := s.now.verify(roots)
+	for _, at := range s.otherTimes(t.err) {
+		if other := viewAt(s.presented, at).verify(roots); other.err == nil {
 			t = other
+			break
 		}
 	}
 	for _, path := range t.chains {
-		if validAbove(path, now) {
+		if validAbove(path, s.options.Now) {
 			t.usable = append(t.usable, path)
 		}
 	}
 	return t
 }
 
-// maybeDates reports whether the dates of a root may be why there is no path.
-func maybeDates(err error) bool {
+// otherTimes returns when there may be a path, where the dates of a root may be why
+// there is none now.
+func (s *subject) otherTimes(err error) []time.Time {
+	times := []time.Time{s.leaf.NotBefore, s.leaf.NotAfter}
+	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
-	return errors.As(err, &unknown) || reasonOf(err) == x509.Expired
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return append(times, invalid.Cert.NotAfter, invalid.Cert.NotBefore)
+	case errors.As(err, &unknown):
+		return append(times, s.endOfSentRoot()...)
+	default:
+		return nil
+	}
 }
 
-func verifyAt(presented []*x509.Certificate, roots Roots, at time.Time) trust {
-	originals := make(map[*x509.Certificate]*x509.Certificate, len(presented))
-	intermediates := x509.NewCertPool()
-	for _, c := range presented[1:] {
-		w := widen(c, at)
-		originals[w] = c
-		intermediates.AddCert(w)
+// endOfSentRoot returns when the first root that is sent along ended, if it did.
+func (s *subject) endOfSentRoot() []time.Time {
+	for _, c := range s.presented[1:] {
+		if selfIssued(c) && s.options.Now.After(c.NotAfter) {
+			return []time.Time{c.NotAfter}
+		}
 	}
-	leaf := widen(presented[0], at)
-	originals[leaf] = presented[0]
+	return nil
+}
 
+// view is what path building gets to see of the presented certificates: all of them as
+// if they were valid at one time.
+type view struct {
+	at            time.Time
+	leaf          *x509.Certificate
+	intermediates *x509.CertPool
+	originals     map[*x509.Certificate]*x509.Certificate // of copies; nil where there is none
+}
+
+func viewAt(presented []*x509.Certificate, at time.Time) view {
+	v := view{at: at, intermediates: x509.NewCertPool()}
+	v.leaf = v.widen(presented[0])
+	for _, c := range presented[1:] {
+		v.intermediates.AddCert(v.widen(c))
+	}
+	return v
+}
+
+// widen returns the certificate itself when it is valid at the view's time, else a copy
+// that is: path building then looks at names, keys and constraints alone. The signature
+// stays verifiable because it covers the raw bytes, which the copy shares.
+func (v *view) widen(c *x509.Certificate) *x509.Certificate {
+	if validAt(c, v.at) {
+		return c
+	}
+	wide := *c
+	if v.at.Before(wide.NotBefore) {
+		wide.NotBefore = v.at
+	}
+	if v.at.After(wide.NotAfter) {
+		wide.NotAfter = v.at
+	}
+	if v.originals == nil {
+		v.originals = map[*x509.Certificate]*x509.Certificate{}
+	}
+	v.originals[&wide] = c
+	return &wide
+}
+
+func (v view) verify(roots Roots) trust {
 	options := x509.VerifyOptions{
-		Roots: roots.Pool, Intermediates: intermediates, CurrentTime: at,
+		Roots: roots.Pool, Intermediates: v.intermediates, CurrentTime: v.at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if options.Roots == nil {
 		options.Roots = x509.NewCertPool() // nil would read the system's roots
 	}
-	t := trust{name: roots.Name}
-	t.chains, t.err = leaf.Verify(options)
+	t := trust{name: roots.Name, pool: roots.Pool}
+	t.chains, t.err = v.leaf.Verify(options)
 	if reasonOf(t.err) == x509.IncompatibleUsage {
 		t.wrongUsage = true
 		options.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
-		t.chains, t.err = leaf.Verify(options)
+		t.chains, t.err = v.leaf.Verify(options)
+	}
+	if v.originals == nil {
+		return t
 	}
 	for _, path := range t.chains {
 		for i, c := range path {
-			if original, ok := originals[c]; ok {
+			if original, ok := v.originals[c]; ok {
 				path[i] = original
 			}
 		}
 	}
 	return t
-}
-
-// widen returns the certificate itself when it is valid at the time, else a copy that
-// is: path building then looks at names, keys and constraints alone. The signature stays
-// verifiable because it covers the raw bytes, which the copy shares.
-func widen(c *x509.Certificate, at time.Time) *x509.Certificate {
-	if validAt(c, at) {
-		return c
-	}
-	wide := *c
-	if at.Before(wide.NotBefore) {
-		wide.NotBefore = at
-	}
-	if at.After(wide.NotAfter) {
-		wide.NotAfter = at
-	}
-	return &wide
 }
 
 func validAt(c *x509.Certificate, at time.Time) bool {
@@ -152,11 +192,11 @@ func ascend(presented []*x509.Certificate) []*x509.Certificate {
 	checks := 0
 	for range presented {
 		child := line[len(line)-1]
-		if selfIssued(child) {
+		if selfSigned(child) {
 			break
 		}
 		parent := parentOf(child, presented[1:], &checks)
-		if parent == nil {
+		if parent == nil || slices.Contains(line, parent) {
 			break
 		}
 		line = append(line, parent)
@@ -179,12 +219,13 @@ func parentOf(child *x509.Certificate, candidates []*x509.Certificate, checks *i
 	return nil
 }
 
-// signedBy reports whether the parent's key signed the child. A signature that is too
-// weak to be checked counts, because it is reported as weak and never as trusted.
+// signedBy reports whether the parent's key signed the child. A signature that cannot be
+// checked, because its algorithm is too weak or unknown, counts: it is never trusted,
+// and says more about the chain than a missing issuer would.
 func signedBy(child, parent *x509.Certificate) bool {
 	err := parent.CheckSignature(child.SignatureAlgorithm, child.RawTBSCertificate, child.Signature)
 	var insecure x509.InsecureAlgorithmError
-	return err == nil || errors.As(err, &insecure)
+	return err == nil || errors.As(err, &insecure) || errors.Is(err, x509.ErrUnsupportedAlgorithm)
 }
 
 func selfSigned(c *x509.Certificate) bool { return selfIssued(c) && signedBy(c, c) }

@@ -77,3 +77,17 @@ func (t Threshold) Reached(leaf certmedic.CertFacts, now time.Time) bool {
 	}
 	return t.Duration > 0 && leaf.NotAfter.Sub(now) < t.Duration
 }
+
+// reachedAfter returns a moment up to which the threshold is not reached, and whether it
+// ever is. For a share it is a little early, because a share is rounded.
+func (t Threshold) reachedAfter(notBefore, notAfter time.Time) (time.Time, bool) {
+	switch {
+	case t.Share > 0:
+		left := time.Duration(t.Share * float64(max(0, notAfter.Sub(notBefore))))
+		return notAfter.Add(-left).Add(-time.Second), true
+	case t.Duration > 0:
+		return notAfter.Add(1 - t.Duration), true
+	default:
+		return time.Time{}, false
+	}
+}

@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,8 +12,13 @@ import (
 
 const day = 24 * time.Hour
 
-// maxListed bounds how many names a detail lists.
-const maxListed = 5
+// maxListed bounds how many names a detail lists, maxQuoted the bytes of each (a DNS name
+// has 253 at most, RFC 1035 section 2.3.4), maxPrinted those of a message.
+const (
+	maxListed  = 5
+	maxQuoted  = 255
+	maxPrinted = 500
+)
 
 // span says a duration as a person would, in its largest whole unit.
 func span(d time.Duration) string {
@@ -44,25 +50,34 @@ func label(c, leaf *x509.Certificate) string {
 	switch {
 	case c.Equal(leaf):
 		return "the leaf"
-	case selfIssued(c):
+	case selfSigned(c):
 		return "the root " + commonName(c)
 	default:
 		return "the intermediate " + commonName(c)
 	}
 }
 
-func commonName(c *x509.Certificate) string {
-	if c.Subject.CommonName != "" {
-		return strconv.Quote(c.Subject.CommonName)
+func commonName(c *x509.Certificate) string { return called(c.Subject) }
+
+func issuerName(c *x509.Certificate) string { return called(c.Issuer) }
+
+// called returns the common name, or the whole name where there is none, which may be
+// empty too.
+func called(name pkix.Name) string {
+	if name.CommonName != "" {
+		return quote(name.CommonName)
 	}
-	return strconv.Quote(c.Subject.String())
+	return quote(name.String())
 }
 
-func issuerName(c *x509.Certificate) string {
-	if c.Issuer.CommonName != "" {
-		return strconv.Quote(c.Issuer.CommonName)
+// quote escapes and shortens a string that may hold anything.
+func quote(s string) string { return strconv.Quote(cut(s, maxQuoted)) }
+
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return strconv.Quote(c.Issuer.String())
+	return s[:limit] + "..."
 }
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
@@ -78,13 +93,13 @@ func list(items []string) string {
 func quoteAll(items []string) []string {
 	quoted := make([]string, 0, len(items))
 	for _, s := range items {
-		quoted = append(quoted, strconv.Quote(s))
+		quoted = append(quoted, quote(s))
 	}
 	return quoted
 }
 
-// printable returns the text with everything that is not printable escaped.
+// printable returns the text, shortened, with everything that is not printable escaped.
 func printable(s string) string {
-	quoted := strconv.Quote(s)
+	quoted := strconv.Quote(cut(s, maxPrinted))
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
