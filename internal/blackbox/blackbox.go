@@ -2,22 +2,18 @@ package blackbox
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/inspect"
-	"github.com/certmedic/certmedic/probe/live"
 )
 
 const (
@@ -30,62 +26,50 @@ const (
 	defaultTimeout = 120 * time.Second
 
 	defaultConcurrency = 256
+	defaultHistory     = 100
 )
-
-// The families of Module.PreferIP.
-const (
-	IP4 = "ip4"
-	IP6 = "ip6"
-)
-
-// Module is a named way to probe.
-type Module struct {
-	Protocol           string          // as in live.Protocols, for targets without one; empty: tls
-	Timeout            time.Duration   // of a whole probe; 0: the request's
-	ServerName         string          // sent and verified; empty: the request's hostname, else the target's host
-	Roots              []inspect.Roots // nil: those of the Options
-	InsecureSkipVerify bool            // whether a chain that does not verify still is a success
-	MinVersion         uint16          // the oldest version of TLS that is a success, as in crypto/tls; 0: any
-	PreferIP           string          // IP4 or IP6: the family that decides; empty: IP6
-	Fallback           bool            // whether the other family decides where the preferred one has no address
-}
 
 // Options say what a handler does.
 type Options struct {
 	// Modules by name. The module "tls" exists also where it is not among them.
 	Modules map[string]Module
 
-	// Lookup returns the addresses of a host. Required.
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-
-	// Handshake does one handshake with one address. Required.
-	Handshake func(ctx context.Context, request live.Request) live.Result
-
-	Roots []inspect.Roots // every set has to trust a chain
+	// Prober says how targets are probed: Lookup and Handshake are required, and its Roots are
+	// those of modules that have none. Its Modules, Memory, Timeout, Warn, Crit, Override and
+	// AllowAddress are the handler's own.
+	Prober probe.Prober
 
 	// Allow refuses an address that a target's host resolved to, just before it is dialled.
 	// Required; see [Guard].
 	Allow func(host string, address netip.Addr) error
 
 	Concurrency int // how many probes may be in flight; 0 is 256
+	History     int // how many probes are remembered; 0 is 100
 }
 
 // New returns the handler. It may serve any number of requests at a time.
-func New(o Options) http.Handler {
+func New(o Options) *Handler {
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultConcurrency
 	}
-	return &handler{options: o, slots: make(chan struct{}, o.Concurrency)}
+	if o.History <= 0 {
+		o.History = defaultHistory
+	}
+	o.Prober.Memory, o.Prober.Override, o.Prober.Timeout = &probe.Memory{}, nil, 0
+	o.Prober.Warn, o.Prober.Crit = inspect.Threshold{}, inspect.Threshold{} // to expire soon is no failure
+	return &Handler{options: o, slots: make(chan struct{}, o.Concurrency), history: &history{limit: o.History}}
 }
 
-type handler struct {
+// Handler answers /probe.
+type Handler struct {
 	options Options
 	slots   chan struct{}
+	history *history
 }
 
 // ServeHTTP answers one request. A probe that fails is an answer as good as any, with
 // probe_success 0; error codes are for requests that cannot be carried out.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request, refused := h.read(r)
 	if refused != nil {
 		http.Error(w, refused.message, refused.status)
@@ -101,20 +85,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := h.probe(ctx, request)
-	registry := prometheus.NewRegistry()
-	answer.register(registry)
+	h.history.add(answer)
 	if r.URL.Query().Get("debug") == "true" {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(answer.debug(registry)) // the client may have gone
+		writeText(w, answer.debug())
 		return
 	}
+	registry := prometheus.NewRegistry()
+	answer.register(registry)
 	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+}
+
+func writeText(w http.ResponseWriter, text []byte) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(text) // the client may have gone
 }
 
 // request is what was asked.
 type request struct {
 	target     string
+	shown      string // the target without a password
 	moduleName string
 	module     Module
 	timeout    time.Duration
@@ -128,7 +118,7 @@ type refusal struct {
 }
 
 // read returns the request, or why it is refused.
-func (h *handler) read(r *http.Request) (request, *refusal) {
+func (h *Handler) read(r *http.Request) (request, *refusal) {
 	query := r.URL.Query()
 	name := query.Get("module")
 	if name == "" {
@@ -152,13 +142,38 @@ func (h *handler) read(r *http.Request) (request, *refusal) {
 	if again, err := url.QueryUnescape(target); err == nil {
 		target = again
 	}
-	if module.ServerName == "" {
-		module.ServerName = query.Get("hostname")
+	if module, err = module.withHost(query.Get("hostname")); err != nil {
+		return request{}, &refusal{http.StatusBadRequest, err.Error()}
 	}
 	if module.Roots == nil {
-		module.Roots = h.options.Roots
+		module.Roots = h.options.Prober.Roots
 	}
-	return request{target: target, moduleName: name, module: module, timeout: timeout}, nil
+	module = module.offeringAll()
+	return request{target: target, shown: withoutPassword(target), moduleName: name, module: module, timeout: timeout}, nil
+}
+
+// withoutPassword returns a target as it may be shown.
+func withoutPassword(target string) string {
+	if u, err := url.Parse(target); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return target
+}
+
+// withHost returns the module for the hostname of a request: for http the host that is
+// asked for, otherwise the name for TLS where the module has none.
+func (m Module) withHost(hostname string) (Module, error) {
+	switch {
+	case hostname == "":
+		return m, nil
+	case m.Prober == ProberHTTP:
+		settings, err := m.HTTP.WithHost(hostname)
+		m.HTTP = settings
+		return m, err
+	case m.ServerName == "":
+		m.ServerName = hostname
+	}
+	return m, nil
 }
 
 // timeoutOf returns the time for a probe: what the scraper waits less a margin, or the
@@ -184,50 +199,4 @@ func timeoutOf(header string, module time.Duration) (time.Duration, error) {
 		limit = min(limit, module)
 	}
 	return limit, nil
-}
-
-// probe observes all addresses of the target and decides by one of them.
-func (h *handler) probe(ctx context.Context, r request) *answer {
-	a := &answer{request: r, started: time.Now()}
-	target := r.target
-	if r.module.Protocol != "" && !strings.Contains(target, "://") {
-		target = r.module.Protocol + "://" + target
-	}
-	endpoint, err := probe.ParseTarget(target)
-	if err != nil {
-		a.refusal = err
-		a.took = time.Since(a.started)
-		return a
-	}
-	host := hostOf(endpoint)
-	endpoint.ServerName = r.module.ServerName
-	prober := probe.Prober{
-		Lookup: h.options.Lookup, Handshake: h.options.Handshake, Roots: r.module.Roots,
-		AllowAddress: func(address netip.Addr) error { return h.options.Allow(host, address) },
-	}
-	a.observation = prober.Probe(ctx, endpoint)
-	a.took = time.Since(a.started)
-	a.decide()
-	return a
-}
-
-// verified reports whether a probe of this address is a success for the module.
-func (m Module) verified(a certmedic.AddressObservation) bool {
-	if !a.Reached() || a.Stage != certmedic.ProbeDone {
-		return false
-	}
-	if a.TLS == nil || versionOf(a.TLS.Version) < m.MinVersion {
-		return false
-	}
-	return m.InsecureSkipVerify || certmedic.StatusOf(a.Findings...) != certmedic.StatusCritical
-}
-
-// versionOf returns the number of a version of TLS from its name, 0 for unknown ones.
-func versionOf(name string) uint16 {
-	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
-		if tls.VersionName(v) == name {
-			return v
-		}
-	}
-	return 0
 }

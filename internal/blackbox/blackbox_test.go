@@ -18,6 +18,7 @@ import (
 
 	"github.com/certmedic/certmedic/internal/lab/mint"
 	"github.com/certmedic/certmedic/internal/lab/tlsd"
+	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
 )
@@ -29,6 +30,8 @@ type lab struct {
 	t       *testing.T
 	node    *tlsd.Node
 	port    string
+	root    *mint.CA
+	issuing *mint.CA
 	pair    mint.Pair
 	options Options
 }
@@ -42,7 +45,7 @@ func newLab(t *testing.T, fault tlsd.Fault) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(node.Stop)
-	l := &lab{t: t, node: node, pair: mint.Must(issuing.Leaf(mint.Leaf{Names: []string{shop, "www." + shop}}))}
+	l := &lab{t: t, node: node, root: root, issuing: issuing, pair: mint.Must(issuing.Leaf(mint.Leaf{Names: []string{shop, "www." + shop}}))}
 	_, l.port, _ = net.SplitHostPort(node.Addr())
 	if err := node.Serve(l.pair.TLS()); err != nil {
 		t.Fatal(err)
@@ -54,7 +57,7 @@ func newLab(t *testing.T, fault tlsd.Fault) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.options = Options{
+	l.options = Options{Allow: allow, Prober: probe.Prober{
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			if host != shop {
 				return nil, errors.New("no such host")
@@ -62,8 +65,8 @@ func newLab(t *testing.T, fault tlsd.Fault) *lab {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
 		Handshake: (&live.Dialer{Timeout: 2 * time.Second}).Handshake,
-		Roots:     []inspect.Roots{{Name: "the lab", Pool: root.Pool()}}, Allow: allow,
-	}
+		Roots:     []inspect.Roots{{Name: "the lab", Pool: root.Pool()}},
+	}}
 	return l
 }
 
@@ -126,7 +129,7 @@ func TestProbeHasBlackboxExportersSeries(t *testing.T) {
 		`probe_tls_cipher_info{cipher="TLS_`,
 		"# HELP probe_success Displays whether or not the probe was a success\n",
 		"# HELP probe_ssl_earliest_cert_expiry Returns last SSL chain expiry in unixtime\n",
-		`certmedic_served_not_after_timestamp_seconds{address="127.0.0.1:`+l.port+`",certificate="",endpoint="`+l.target()+`"} `+expiry+"\n",
+		`certmedic_served_not_after_timestamp_seconds{address="127.0.0.1:`+l.port+`",certificate="",endpoint="`+l.target()+`"`,
 	)
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
@@ -176,6 +179,12 @@ func TestModulesDecide(t *testing.T) {
 		{"who skips verification has success with an untrusted leaf", tlsd.SelfSigned, Module{InsecureSkipVerify: true, Fallback: true}, "", []string{"probe_success 1\n"}},
 		{"other roots trust others", tlsd.None, Module{Roots: []inspect.Roots{{Name: "nobody"}}, Fallback: true}, "", []string{"probe_success 0\n"}},
 		{"a version that is too old is no success", tlsd.OldTLS, Module{MinVersion: tls.VersionTLS12, Fallback: true}, "", []string{"probe_success 0\n", `probe_tls_version_info{version="TLS 1.0"} 1`}},
+		{
+			"the settings of handshakes may say so too", tlsd.OldTLS,
+			Module{Live: &live.Settings{MinVersion: tls.VersionTLS12}, Fallback: true},
+			"",
+			[]string{"probe_success 0\n", `probe_tls_version_info{version="TLS 1.0"} 1`},
+		},
 		{"any version is one without a minimum", tlsd.OldTLS, Module{Fallback: true}, "", []string{"probe_success 1\n"}},
 		{"the hostname is verified", tlsd.None, Module{Fallback: true}, "www.shop.test", []string{"probe_success 1\n"}},
 		{"a hostname that is not covered fails", tlsd.None, Module{Fallback: true}, "blog.test", []string{"probe_success 0\n", "certmedic_finding{"}},
@@ -242,7 +251,7 @@ func TestTimeoutOf(t *testing.T) {
 
 func TestProbeEndsInTime(t *testing.T) {
 	l := newLab(t, tlsd.Stall)
-	l.options.Handshake = new(live.Dialer).Handshake
+	l.options.Prober.Handshake = new(live.Dialer).Handshake
 	l.options.Modules = map[string]Module{"short": {Timeout: 50 * time.Millisecond, Fallback: true}}
 	_, text := l.get("target", l.target(), "module", "short")
 	wants(t, text, "probe_success 0\n", `certmedic_finding{address="127.0.0.1:`+l.port+`",certificate="",code="timeout"`)
@@ -250,7 +259,7 @@ func TestProbeEndsInTime(t *testing.T) {
 
 func TestProbeBoundsWhatIsInFlight(t *testing.T) {
 	l := newLab(t, tlsd.None)
-	h := New(l.options).(*handler)
+	h := New(l.options)
 	for range cap(h.slots) {
 		h.slots <- struct{}{}
 	}
@@ -270,7 +279,7 @@ func TestDebugTellsTheWholeStory(t *testing.T) {
 	for _, part := range []string{
 		"Logs for the probe:\n", "code=expired", "probe failed",
 		"\n\n\nMetrics that would have been returned:\n", "probe_success 0\n",
-		"\n\n\nModule configuration:\n", "protocol: tls\n", `- "the lab"`,
+		"\n\n\nModule configuration:\n", "protocol: tls\n", `- the lab`, "Certificates that were presented:\n", "-----BEGIN CERTIFICATE-----\n",
 	} {
 		at := strings.Index(text[from:], part)
 		if at < 0 {
@@ -294,5 +303,25 @@ func TestRefusedAddressesAreNotDialled(t *testing.T) {
 	}
 	if n := l.node.Connections(); n != 0 {
 		t.Errorf("the node has seen %d connections", n)
+	}
+}
+
+func TestAProxyIsToldTheCheckedAddress(t *testing.T) {
+	l := newLab(t, tlsd.None)
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.Host)
+		tunnel(rw, r.Host)
+	}))
+	t.Cleanup(proxy.Close)
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.options.Modules = map[string]Module{"mine": {Fallback: true, Live: &live.Settings{Proxy: address}}}
+	_, text := l.get("target", l.target(), "module", "mine")
+	wants(t, text, "probe_success 1\n")
+	if want := "CONNECT 127.0.0.1:" + l.port; len(asked) != 1 || asked[0] != want {
+		t.Errorf("the proxy was asked %q, want %q", asked, want)
 	}
 }

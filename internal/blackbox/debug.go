@@ -2,23 +2,24 @@ package blackbox
 
 import (
 	"bytes"
-	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 )
 
 // debug tells the whole story of a probe in plain text, in blackbox_exporter's three
-// parts.
-func (a *answer) debug(g prometheus.Gatherer) []byte {
+// parts, with the presented certificates as a fourth.
+func (a *answer) debug() []byte {
 	var b bytes.Buffer
 	b.WriteString("Logs for the probe:\n")
 	a.log(&b)
 	b.WriteString("\n\n\nMetrics that would have been returned:\n")
-	families, err := g.Gather()
+	registry := prometheus.NewRegistry()
+	a.register(registry)
+	families, err := registry.Gather()
 	if err != nil {
 		fmt.Fprintf(&b, "Error gathering metrics: %v\n", err)
 	}
@@ -27,16 +28,67 @@ func (a *answer) debug(g prometheus.Gatherer) []byte {
 	}
 	b.WriteString("\n\n\nModule configuration:\n")
 	a.request.module.write(&b)
+	a.writeChain(&b)
 	return b.Bytes()
+}
+
+// writeChain writes what the deciding address presented in PEM (RFC 7468).
+func (a *answer) writeChain(b *bytes.Buffer) {
+	if a.decisive == nil || len(a.kept[a.decisive.Address].Certs) == 0 {
+		return
+	}
+	b.WriteString("\n\n\nCertificates that were presented:\n")
+	for i, c := range a.kept[a.decisive.Address].Certs {
+		fmt.Fprintf(b, "# %d: subject %q, issuer %q, until %s\n", i, c.Subject, c.Issuer, c.NotAfter.UTC().Format("2006-01-02T15:04:05Z"))
+		_ = pem.Encode(b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // a buffer takes everything
+	}
 }
 
 // log writes one line for each step. What a server sent is quoted.
 func (a *answer) log(b *bytes.Buffer) {
-	log := slog.New(slog.NewTextHandler(b, nil)).With("module", a.request.moduleName, "target", a.request.target)
-	log.Info("beginning probe", "timeout_seconds", a.request.timeout.Seconds())
+	log := slog.New(slog.NewTextHandler(b, nil)).With("module", a.request.moduleName, "target", a.request.shown)
+	log.Info("beginning probe", "probe", a.request.module.prober(), "timeout_seconds", a.request.timeout.Seconds())
 	if a.refusal != nil {
 		log.Error("the target cannot be probed", "err", a.refusal)
 	}
+	a.logHops(log)
+	a.logAddresses(log)
+	module := a.request.module
+	switch {
+	case a.decisive == nil && len(a.observation.Addresses) > 0:
+		log.Error("no address of the module's family", "preferred_ip_protocol", module.preferred(), "ip_protocol_fallback", module.Fallback)
+	case a.decisive != nil && a.decisive.TLS != nil && versionOf(a.decisive.TLS.Version) < module.MinVersion:
+		log.Error("the version of TLS is too old", "version", a.decisive.TLS.Version)
+	}
+	if a.scriptFailed {
+		log.Error("the peer did not say what the script expects")
+	}
+	if a.success {
+		log.Info("probe succeeded", "duration_seconds", a.took.Seconds())
+		return
+	}
+	log.Error("probe failed", "duration_seconds", a.took.Seconds())
+}
+
+func (a *answer) logHops(log *slog.Logger) {
+	if a.fetched == nil {
+		return
+	}
+	for i, hop := range a.fetched.Hops {
+		log.Info(
+			"made HTTP request", "roundtrip", i, "url", hop.URL, "address", hop.Address, "server_name", hop.ServerName,
+			"resolve", hop.Resolve, "connect", hop.Connect, "tls", hop.Handshake, "processing", hop.Processing, "transfer", hop.Transfer,
+		)
+	}
+	if a.fetched.Status != 0 {
+		log.Info("received HTTP response", "status_code", a.fetched.Status, "version", a.fetched.Version, "redirects", a.fetched.Redirects)
+	}
+	for _, failure := range a.fetched.Failures {
+		log.Error("HTTP", "err", failure)
+	}
+}
+
+func (a *answer) logAddresses(log *slog.Logger) {
 	for i := range a.observation.Addresses {
 		o := &a.observation.Addresses[i]
 		at := log.With("address", o.Address, "decides", o == a.decisive)
@@ -47,47 +99,5 @@ func (a *answer) log(b *bytes.Buffer) {
 	}
 	for _, f := range a.observation.Findings {
 		log.Warn("found", "code", f.Code, "severity", f.Severity, "detail", f.Detail)
-	}
-	if a.refusal == nil && a.decisive == nil {
-		log.Error("no address of the module's family", "preferred_ip_protocol", a.request.module.preferred(), "ip_protocol_fallback", a.request.module.Fallback)
-	}
-	if a.decisive != nil && a.decisive.TLS != nil && versionOf(a.decisive.TLS.Version) < a.request.module.MinVersion {
-		log.Error("the version of TLS is too old", "version", a.decisive.TLS.Version)
-	}
-	if a.success {
-		log.Info("probe succeeded", "duration_seconds", a.took.Seconds())
-		return
-	}
-	log.Error("probe failed", "duration_seconds", a.took.Seconds())
-}
-
-func (m Module) preferred() string {
-	if m.PreferIP == "" {
-		return IP6
-	}
-	return m.PreferIP
-}
-
-// write writes the module as YAML. There are no secrets in it.
-func (m Module) write(b *bytes.Buffer) {
-	protocol := m.Protocol
-	if protocol == "" {
-		protocol = defaultModule
-	}
-	fmt.Fprintf(b, "protocol: %s\n", protocol)
-	if m.Timeout > 0 {
-		fmt.Fprintf(b, "timeout: %s\n", m.Timeout)
-	}
-	fmt.Fprintf(b, "preferred_ip_protocol: %s\nip_protocol_fallback: %t\n", m.preferred(), m.Fallback)
-	fmt.Fprintf(b, "tls_config:\n  insecure_skip_verify: %t\n", m.InsecureSkipVerify)
-	if m.ServerName != "" {
-		fmt.Fprintf(b, "  server_name: %s\n", strconv.Quote(m.ServerName))
-	}
-	if m.MinVersion != 0 {
-		fmt.Fprintf(b, "  min_version: %s\n", tls.VersionName(m.MinVersion))
-	}
-	b.WriteString("  roots:\n")
-	for _, roots := range m.Roots {
-		fmt.Fprintf(b, "    - %s\n", strconv.Quote(roots.Name))
 	}
 }

@@ -62,7 +62,23 @@ func explainHandshake(err error, took time.Duration, received []byte) *certmedic
 	if alert, ok := remoteAlert(err); ok {
 		return failure(certmedic.HandshakeFailed, "the peer ended the handshake with the TLS alert %q", alert)
 	}
-	return failure(certmedic.HandshakeFailed, "%s", printable(strings.TrimPrefix(err.Error(), "tls: ")))
+	return failure(certmedic.HandshakeFailed, "%s", ownWords(err))
+}
+
+// ownWords explains an error that crypto/tls found in what the peer sent. Its text has to
+// do, as in [findingsOf].
+func ownWords(err error) string {
+	text := strings.TrimPrefix(err.Error(), "tls: ")
+	if strings.Contains(text, "empty certificates message") || strings.Contains(text, "certificateMsg when waiting for *tls.certificateMsg") {
+		return "the server sent no certificate"
+	}
+	if strings.Contains(text, "RSA key larger than") {
+		return printable(text) + ", by which no signature is verified; its certificate can be read only with TLS 1.2 and before"
+	}
+	if broken, ok := strings.CutPrefix(text, "local error: tls: "); ok {
+		return "the peer breaks the rules of TLS: " + broken
+	}
+	return printable(text)
 }
 
 // findingsOf returns what an error of crypto/tls says about the peer's certificates.
@@ -99,11 +115,18 @@ func speaksOther(err error) bool {
 	return errors.As(err, &header) && header.Conn != nil
 }
 
-// mayLikeOlder reports whether a failed handshake may succeed with an older offer: not
+// mayLikeOther reports whether a failed handshake may succeed with another offer: not
 // where time was the matter, where no TLS is spoken, or where the name was refused.
-func mayLikeOlder(err error) bool {
+func mayLikeOther(err error) bool {
 	alert, _ := remoteAlert(err)
 	return !isTimeout(err) && !speaksOther(err) && alert != "unrecognized name"
+}
+
+// isALPNRefusal reports whether the peer speaks none of the protocols that were offered
+// by ALPN (RFC 7301 section 3.2).
+func isALPNRefusal(err error) bool {
+	alert, _ := remoteAlert(err)
+	return alert == "no application protocol"
 }
 
 // isRemote reports whether the peer ended the connection, by alert or without one.
@@ -130,6 +153,16 @@ func firstLine(received []byte) string {
 func printable(s string) string {
 	quoted := strconv.Quote(s)
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// maxShown is how many bytes of a peer's text an explanation shows.
+const maxShown = 200
+
+func shortened(s string) string {
+	if len(s) > maxShown {
+		return s[:maxShown] + "..."
+	}
+	return s
 }
 
 func round(d time.Duration) time.Duration {

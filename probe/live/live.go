@@ -20,10 +20,15 @@ const DefaultTimeout = 10 * time.Second
 // Dialer connects and handshakes. The zero Dialer is ready to use, and any number of
 // goroutines may share one.
 type Dialer struct {
-	Timeout time.Duration // of each phase (connect, handshake); 0 is [DefaultTimeout]
+	Timeout time.Duration // of each phase (connect, all that follows); 0 is [DefaultTimeout]
 
-	// Dial connects to an ip:port. Nil uses the operating system.
+	// Dial connects to an ip:port, or to a proxy's host:port, over "tcp", or "udp" for QUIC.
+	// Nil uses the operating system.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Redirect returns the addresses of a host that an HTTP redirect names, or an error
+	// when it is not to be asked. Nil follows no redirects.
+	Redirect func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // Request says whom to ask for what.
@@ -32,6 +37,7 @@ type Request struct {
 	Host       string // host:port, told to a proxy instead of Address, and sent as HTTP's Host
 	ServerName string // sent as SNI (RFC 6066) when it is a DNS name
 	Protocol   string // a name of [Protocols]; empty is "tls"
+	Path       string // what https is asked for, with its query; empty: the path of Settings.HTTP
 
 	// Variant restricts what is offered: no name, or one type of key. The types of key are
 	// told apart by the cipher suites of TLS 1.2, because crypto/tls offers all of TLS 1.3's.
@@ -66,10 +72,20 @@ type HTTP struct {
 	Path      string // with its query; empty: /
 	Header    http.Header
 	Body      string
-	Redirects int            // how many are followed; 0: none, they are facts
-	Statuses  []int          // that are fine; empty: all below 500 but 421 (RFC 9110 section 15.5.20)
-	Match     *regexp.Regexp // that the body has to match; nil: any
-	NotMatch  *regexp.Regexp // that the body must not match; nil: none
+	Redirects int              // how many are followed; 0: none, they are facts
+	Statuses  []int            // that are fine; empty: all below 500 but 421 (RFC 9110 section 15.5.20)
+	Match     []*regexp.Regexp // each of which the body has to match
+	NotMatch  []*regexp.Regexp // none of which the body must match
+
+	HeaderMatch    []HeaderPattern // each of which has to match
+	HeaderNotMatch []HeaderPattern // none of which must match
+}
+
+// HeaderPattern is what a header of an answer is held against.
+type HeaderPattern struct {
+	Header   string
+	Pattern  *regexp.Regexp
+	Optional bool // an answer without the header is fine
 }
 
 // Result holds the facts of one handshake, also of one that failed.
@@ -83,101 +99,80 @@ type Result struct {
 	SCTs     [][]byte              // that came with the handshake (RFC 6962 section 3.3.1)
 	HTTP     *certmedic.HTTPFacts  // the answer to HTTP; nil where none was asked for, or none came
 
-	Connect   time.Duration
-	Handshake time.Duration
+	// ScriptFailed says that the peer did not say, after the handshake, what the script
+	// expects.
+	ScriptFailed bool
+
+	Connect   time.Duration // to connect, to a proxy and through it where there is one
+	Handshake time.Duration // of TLS alone, without what comes before and after it
 }
 
-// Handshake connects and shakes hands. A peer that refuses the first offer without
-// showing a certificate is asked again with older ones, each time over a new
-// connection. It returns when ctx ends at the latest, and leaves nothing behind.
+// Handshake connects, shakes hands and asks what the request wants to be asked. A peer
+// that refuses the first offer without showing a certificate is asked again with others,
+// each time over a new connection. It returns when ctx ends at the latest, and leaves
+// nothing behind.
 func (d *Dialer) Handshake(ctx context.Context, r Request) Result {
 	protocol, err := ParseProtocol(r.Protocol)
 	if err != nil {
-		return Result{Stage: certmedic.ProbeConnect, Err: &certmedic.ProbeError{Reason: certmedic.HandshakeFailed, Detail: err.Error()}}
+		return Result{Stage: certmedic.ProbeConnect, Err: failure(certmedic.HandshakeFailed, "%s", err)}
+	}
+	offers, err := offersFor(&r, protocol)
+	if err != nil {
+		return Result{Stage: certmedic.ProbeConnect, Err: failure(certmedic.HandshakeFailed, "%s", err)}
 	}
 	var first Result
-	for i, o := range offers() {
-		result, again := d.attempt(ctx, r, configFor(r, protocol, o), o.capture)
+	for i, o := range offers {
+		a := d.try(ctx, &r, protocol, o)
 		if i == 0 {
-			first = result
+			first = a.result
 		}
-		if result.Err == nil || len(result.Certs) > 0 {
-			return result
+		if a.result.Err == nil || len(a.result.Certs) > 0 {
+			return a.result
 		}
-		if !again || ctx.Err() != nil {
+		if !a.again || ctx.Err() != nil {
 			break
 		}
 	}
 	return first
 }
 
-// offer is what one attempt offers to the peer.
-type offer struct {
-	maxVersion uint16
-	groups     []tls.CurveID // nil offers Go's defaults
-	capture    bool          // keep the plain records, to read certificates that crypto/tls rejects
+// try makes an offer, and makes it with another ALPN to a peer that refuses ours.
+func (d *Dialer) try(ctx context.Context, r *Request, protocol Protocol, o offer) *attempt {
+	a := &attempt{dialer: d, request: r, protocol: protocol, offer: o}
+	a.run(ctx)
+	if !a.alpnRefused {
+		return a
+	}
+	o.alpn = alpnInstead(protocol)
+	other := &attempt{dialer: d, request: r, protocol: protocol, offer: o, otherALPN: true}
+	other.run(ctx)
+	if other.result.Err != nil && len(other.result.Certs) == 0 {
+		return a
+	}
+	return other
 }
 
-// offers returns the offers in the order in which they are tried. The second helps peers
-// that fail on the large ClientHello of a post-quantum key share or on TLS 1.3, the third
-// peers that fail on every version that they do not know.
-func offers() []offer {
-	classic := []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
-	return []offer{
-		{maxVersion: tls.VersionTLS13},
-		{maxVersion: tls.VersionTLS12, groups: classic, capture: true},
-		{maxVersion: tls.VersionTLS10, groups: classic, capture: true},
+func (r *Request) settings() Settings {
+	if r.Settings == nil {
+		return Settings{}
 	}
+	return *r.Settings
 }
 
-func configFor(r Request, protocol Protocol, o offer) *tls.Config {
-	return &tls.Config{
-		InsecureSkipVerify: true, // facts first; package inspect verifies
-		ServerName:         r.ServerName,
-		MinVersion:         tls.VersionTLS10,
-		MaxVersion:         o.maxVersion,
-		CurvePreferences:   o.groups,
-		CipherSuites:       allCipherSuites(),
-		NextProtos:         protocol.ALPN,
+// sni is the name to send, empty for none.
+func (r *Request) sni() string {
+	if r.Variant == certmedic.VariantNoSNI {
+		return ""
 	}
+	return r.ServerName
 }
 
-func allCipherSuites() []uint16 {
-	var ids []uint16
-	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		ids = append(ids, suite.ID)
+// target is the host:port that is asked, as a proxy is told it.
+func (r *Request) target() string {
+	if r.Host != "" {
+		return r.Host
 	}
-	return ids
-}
-
-// attempt makes one connection and one handshake, and says whether another offer may
-// get further.
-func (d *Dialer) attempt(ctx context.Context, r Request, config *tls.Config, capture bool) (Result, bool) {
-	start := time.Now()
-	conn, err := d.connect(ctx, r.Address)
-	connected := time.Since(start)
-	if err != nil {
-		return Result{Stage: certmedic.ProbeConnect, Err: explainConnect(err, connected), Connect: connected}, false
-	}
-	defer conn.Close()
-
-	tap := &tapConn{Conn: conn, limit: tapForExplaining}
-	if capture {
-		tap.limit = tapForCertificates
-	}
-	result, again := d.shake(ctx, tap, config)
-	result.Connect = connected
-	return result, again
-}
-
-func (d *Dialer) connect(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout())
-	defer cancel()
-	dial := d.Dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	return dial(ctx, "tcp", address.String())
+	return r.Address.String()
 }
 
 func (d *Dialer) timeout() time.Duration {
@@ -187,92 +182,21 @@ func (d *Dialer) timeout() time.Duration {
 	return DefaultTimeout
 }
 
-func (d *Dialer) shake(ctx context.Context, tap *tapConn, config *tls.Config) (Result, bool) {
+// connect makes the connection of a request, straight or through a proxy.
+func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
+	proxy := r.settings().Proxy
+	system := net.Dialer{Timeout: d.timeout()}
+	if proxy == nil && d.Dial == nil {
+		return system.DialTCP(ctx, "tcp", netip.AddrPort{}, r.Address)
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	asked := false // for a client certificate; crypto/tls asks this once it trusts the peer's signature
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		asked = true
-		return &tls.Certificate{}, nil
+	dial := d.Dial
+	if dial == nil {
+		dial = system.DialContext
 	}
-	conn := tls.Client(tap, config)
-	start := time.Now()
-	err := conn.HandshakeContext(ctx)
-	took := time.Since(start)
-
-	state := conn.ConnectionState()
-	result := Result{Stage: certmedic.ProbeDone, TLS: factsOf(state), Certs: state.PeerCertificates, Handshake: took}
-	if err == nil {
-		defer conn.Close()
-		if asked && state.Version == tls.VersionTLS13 && refusesAnonymous(ctx, conn, took) {
-			result.Findings = clientCertificateRequired()
-		}
-		return result, false
+	if proxy != nil {
+		return dialThrough(ctx, proxy, r.target(), dial)
 	}
-	if asked && isRemote(err) {
-		result.Findings = clientCertificateRequired()
-		return result, false
-	}
-	result.Stage = certmedic.ProbeHandshake
-	result.Err = explainHandshake(err, took, tap.bytes)
-	result.Findings = findingsOf(err)
-	if len(result.Certs) == 0 {
-		result.recover(tap)
-	}
-	return result, mayLikeOlder(err)
-}
-
-// recover reads the certificates from the captured records of a handshake up to TLS 1.2,
-// where crypto/tls gave up before it handed them out.
-func (r *Result) recover(tap *tapConn) {
-	if tap.limit != tapForCertificates {
-		return
-	}
-	certs, findings := parseAll(certificatesIn(tap.bytes))
-	r.Certs = certs
-	if len(findings) > 0 {
-		r.Findings = findings
-	}
-}
-
-func factsOf(state tls.ConnectionState) *certmedic.TLSFacts {
-	if state.Version == 0 {
-		return nil
-	}
-	facts := &certmedic.TLSFacts{Version: tls.VersionName(state.Version)}
-	if state.CipherSuite != 0 {
-		facts.Cipher = tls.CipherSuiteName(state.CipherSuite)
-	}
-	if state.CurveID != 0 {
-		facts.Group = state.CurveID.String()
-	}
-	return facts
-}
-
-func clientCertificateRequired() []certmedic.Finding {
-	return []certmedic.Finding{certmedic.NewFinding(certmedic.ClientCertRequired, "the server demands a client certificate; what it serves was read without one")}
-}
-
-// bounds of the wait for a TLS 1.3 server's answer to an empty client certificate.
-const (
-	minRefusalWait = 250 * time.Millisecond
-	maxRefusalWait = 2 * time.Second
-)
-
-// refusesAnonymous waits for the alert that a TLS 1.3 server sends only after the
-// client has finished the handshake (RFC 8446 section 4.4.2.4). A server that says
-// nothing, or something else, asked for a certificate without demanding it.
-func refusesAnonymous(ctx context.Context, conn *tls.Conn, roundTrip time.Duration) bool {
-	wait := min(max(minRefusalWait, 2*roundTrip), maxRefusalWait)
-	deadline := time.Now().Add(wait)
-	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
-		deadline = end
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if conn.SetReadDeadline(deadline) != nil {
-		return false
-	}
-	n, err := conn.Read(make([]byte, 1))
-	return n == 0 && err != nil && isRemote(err)
+	return dial(ctx, "tcp", r.Address.String())
 }

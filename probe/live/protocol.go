@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -16,9 +17,12 @@ type Protocol struct {
 	// begin speaks the protocol up to the point where the TLS handshake begins. Nil: it
 	// begins at once.
 	begin func(d *dialogue) error
+
+	// end takes leave of the server over TLS. Nil: the connection is just closed.
+	end func(conn net.Conn)
 }
 
-// Protocols returns the supported protocols.
+// Protocols returns the supported protocols: those with implicit TLS first.
 func Protocols() []Protocol {
 	return []Protocol{
 		{Name: "tls", Port: 443},
@@ -31,9 +35,29 @@ func Protocols() []Protocol {
 		{Name: "nntps", Port: 563},
 		{Name: "ircs", Port: 6697},
 		{Name: "xmpps", Port: 5223},
+		{Name: "xmpps-server", Port: 5270},
 		{Name: "dot", Port: 853},
+		{Name: "quic", Port: 443, ALPN: []string{"h3"}, QUIC: true},
+		{Name: "doq", Port: 853, ALPN: []string{"doq"}, QUIC: true},
 		{Name: "amqps", Port: 5671},
 		{Name: "mqtts", Port: 8883},
+
+		{Name: "smtp", Port: 25, begin: beginSMTP},
+		{Name: "lmtp", Port: 24, begin: beginLMTP},
+		{Name: "imap", Port: 143, begin: beginIMAP},
+		{Name: "pop3", Port: 110, begin: beginPOP3},
+		{Name: "sieve", Port: 4190, begin: beginSieve},
+		{Name: "ftp", Port: 21, begin: beginFTP},
+		{Name: "nntp", Port: 119, begin: beginNNTP},
+		{Name: "ldap", Port: 389, begin: beginLDAP},
+		{Name: "irc", Port: 6667, begin: beginIRC},
+		{Name: "xmpp", Port: 5222, begin: beginXMPP},
+		{Name: "xmpp-server", Port: 5269, begin: beginXMPPServer},
+		{Name: "postgres", Port: 5432, begin: beginPostgres},
+		{Name: "mysql", Port: 3306, begin: beginMySQL, end: leaveMySQL},
+		{Name: "mariadb", Port: 3306, begin: beginMySQL, end: leaveMySQL},
+		{Name: "mssql", Port: 1433, begin: beginMSSQL},
+		{Name: "rdp", Port: 3389, begin: beginRDP},
 	}
 }
 
