@@ -73,6 +73,12 @@ type Endpoint struct {
 	WithoutSNI bool     // whether it is asked a second time, without a name
 }
 
+// EndpointKey tells endpoints apart: what a client can ask for.
+type EndpointKey struct{ Address, Protocol, ServerName string }
+
+// Key returns what tells the endpoint from others.
+func (e Endpoint) Key() EndpointKey { return EndpointKey{e.Address, e.Protocol, e.ServerName} }
+
 // Destination is a place where a copy of a certificate is installed, and the service
 // that loads it. Commands are argument vectors, never shell lines.
 type Destination struct {

@@ -102,7 +102,7 @@ func (p *Prober) handshake(ctx context.Context, t *target, address netip.AddrPor
 	inTime, cancel := bound(ctx, timeout)
 	defer cancel()
 	result := p.Handshake(inTime, live.Request{
-		Address: address, Host: t.endpoint.Address, ServerName: t.name, Protocol: t.endpoint.Protocol,
+		Address: address, Host: t.endpoint.Address, ServerName: t.name, Protocol: t.endpoint.Protocol, Path: t.endpoint.Path,
 		Variant: variant, Fast: fast, Settings: t.module.Live,
 	})
 	return p.describe(ctx, t, address, variant, result)

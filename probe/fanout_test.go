@@ -188,7 +188,7 @@ func TestVerdictsAreKeptWhileNothingChanges(t *testing.T) {
 	if o := p.Probe(t.Context(), renamed); !certmedic.HasFinding(o.Addresses[0].Findings, certmedic.NameMismatch) {
 		t.Errorf("another name has the first one's verdict: %v", o.Addresses[0].Findings)
 	}
-	until = time.Time{}
+	until = time.Now()
 	a.result.Staple = nil
 	p.Memory = &Memory{}
 	looked = 0

@@ -52,9 +52,9 @@ type Prober struct {
 	// Records says what DNS holds about an endpoint's certificate. Nil: not asked.
 	Records func(ctx context.Context, q records.Query) records.Result
 
-	// Issuers fetches the issuers that an incomplete chain lacks, and says so in a sentence.
-	// Nil: they are not fetched.
-	Issuers func(ctx context.Context, presented []*x509.Certificate) (string, error)
+	// Issuers fetches the issuers that an incomplete chain lacks, and where they were found,
+	// see [aia.Completer]. Nil: they are not fetched.
+	Issuers func(ctx context.Context, presented []*x509.Certificate, now time.Time) (missing []*x509.Certificate, from []string, err error)
 
 	Memory *Memory // what one probe leaves for the next; nil: nothing
 }

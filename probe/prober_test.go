@@ -218,7 +218,7 @@ func TestOverrideAndRefusal(t *testing.T) {
 
 // TestStallingPeerLeavesNothing probes a peer that accepts and never answers.
 func TestStallingPeerLeavesNothing(t *testing.T) {
-	const probes = 10_000
+	const probes = 3000
 	address := serve(t, "127.0.0.1:0", stall)
 	dialer := live.Dialer{Timeout: 5 * time.Millisecond}
 	p := &Prober{Handshake: dialer.Handshake}

@@ -9,6 +9,7 @@ import (
 	"unique"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/aia"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
 	"github.com/certmedic/certmedic/probe/records"
@@ -76,7 +77,7 @@ func (p *Prober) judge(ctx context.Context, t *target, name string, result live.
 		Public: p.Public, SCTs: result.SCTs,
 	})
 	v.findings, v.chainNotAfter, v.until = append(v.findings, judged.Findings...), judged.ChainNotAfter, judged.Until
-	p.addIssuers(ctx, v, result.Certs)
+	p.addIssuers(ctx, v, result.Certs, now)
 	stapledSCTs := p.addRevocation(ctx, v, judged.Chains, result, now)
 	p.addRecords(ctx, v, t, records.Query{Presented: result.Certs, Paths: judged.Chains, Now: now})
 	v.scts = inspect.SCTs(result.Certs[0], result.SCTs, stapledSCTs)
@@ -100,15 +101,19 @@ func (p *Prober) Inspect(ctx context.Context, name string, certs []*x509.Certifi
 }
 
 // addIssuers says where the issuer is that an incomplete chain lacks.
-func (p *Prober) addIssuers(ctx context.Context, v *verdict, presented []*x509.Certificate) {
+func (p *Prober) addIssuers(ctx context.Context, v *verdict, presented []*x509.Certificate, now time.Time) {
 	i := slices.IndexFunc(v.findings, func(f certmedic.Finding) bool { return f.Code == certmedic.IncompleteChain })
 	if i < 0 || p.Issuers == nil {
 		return
 	}
 	inTime, cancel := bound(ctx, p.Timeout)
 	defer cancel()
-	if sentence, err := p.Issuers(inTime, presented); err == nil {
-		v.findings[i].Detail = sentence
+	missing, from, err := p.Issuers(inTime, presented, now)
+	switch {
+	case len(missing) > 0:
+		v.findings[i].Detail = aia.Sentence(missing, from)
+	case err != nil:
+		v.findings[i].Detail += "; it could not be fetched either: " + err.Error()
 	}
 }
 
@@ -149,9 +154,10 @@ func (p *Prober) addRecords(ctx context.Context, v *verdict, t *target, q record
 	v.limit(r.Until)
 }
 
-// limit shortens how long the verdict stays the same.
+// limit shortens how long the verdict stays the same. What does not change with time, until
+// being zero, limits nothing.
 func (v *verdict) limit(until time.Time) {
-	if until.Before(v.until) {
+	if !until.IsZero() && until.Before(v.until) {
 		v.until = until
 	}
 }

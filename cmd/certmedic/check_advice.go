@@ -25,6 +25,10 @@ func advice(code certmedic.FindingCode) string {
 		return "publish the new key, or go back to the old one"
 	case certmedic.ChainOrder, certmedic.ChainExtra, certmedic.ChainExpiring:
 		return "serve the fullchain.pem that came with the certificate, and nothing else"
+	case certmedic.MustStapleMissing:
+		return "switch OCSP stapling on in the server, or reissue without must-staple"
+	case certmedic.CAAForbids:
+		return "let the CAA record allow this issuer before the next renewal"
 	case certmedic.WeakKey, certmedic.WeakSignature:
 		return "reissue it with a key and a signature of today's strength"
 	case certmedic.Drift:
@@ -49,6 +53,8 @@ func adviceOnReach(code certmedic.FindingCode) string {
 		return "see whether the name is right and its DNS servers answer"
 	case certmedic.HandshakeFailed, certmedic.StartTLSFailed:
 		return "see whether this port speaks TLS, and which versions"
+	case certmedic.ClientCertRequired:
+		return "present one with --cert to see what lies behind it"
 	case certmedic.FileMissing, certmedic.FileUnreadable:
 		return "check the path, and who may read it"
 	default:

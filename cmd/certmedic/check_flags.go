@@ -1,41 +1,132 @@
 package main
 
 import (
-	"crypto/x509"
+	"bytes"
+	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic/internal/check"
+	"github.com/certmedic/certmedic/internal/ownership"
+	"github.com/certmedic/certmedic/internal/prober"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
-	"github.com/certmedic/certmedic/probe/resolve"
 )
 
 // maxParallel keeps the number of open connections below what systems allow a process.
 const maxParallel = 4096
 
-// checker makes what the flags ask for.
-func (f *checkFlags) checker() (*check.Checker, error) {
+// listAge is how old a revocation list may be that an earlier check left behind.
+const listAge = 10 * time.Minute
+
+// checker makes what the flags ask for, and a function that ends it.
+func (f *checkFlags) checker(e *environment) (*check.Checker, func(), error) {
 	if f.timeout <= 0 {
-		return nil, fmt.Errorf("--timeout %s: it has to be more than nothing", f.timeout)
+		return nil, nil, fmt.Errorf("--timeout %s: it has to be more than nothing", f.timeout)
 	}
 	if f.parallel < 1 || f.parallel > maxParallel {
-		return nil, fmt.Errorf("-p %d: it is not between 1 and %d", f.parallel, maxParallel)
+		return nil, nil, fmt.Errorf("-p %d: it is not between 1 and %d", f.parallel, maxParallel)
 	}
-	c := &check.Checker{
-		Lookup: new(resolve.Resolver).Lookup, Handshake: (&live.Dialer{Timeout: f.timeout}).Handshake,
-		Name: f.name, Timeout: f.timeout, Parallel: f.parallel,
+	if !slices.Contains(prober.Ways(), f.revocation) {
+		return nil, nil, fmt.Errorf("--revocation %q is none of %s", f.revocation, strings.Join(prober.Ways(), ", "))
 	}
-	for _, set := range []func(*check.Checker) error{f.setThresholds, f.setTime, f.setRoots, f.setOverride, f.setExpected} {
+	p, err := prober.New(prober.Options{
+		Roots: f.roots, Timeout: f.timeout, Resolvers: f.resolvers, Revocation: f.revocation, MaxAge: listAge,
+		Dir: cacheDir(e.getenv), AIA: f.aia, Records: true,
+	})
+	if err != nil { // nothing else of it can fail
+		return nil, nil, fmt.Errorf("--ca: %w", err)
+	}
+	c := &check.Checker{Prober: *p.Prober, Name: f.name, Parallel: f.parallel}
+	for _, set := range []func(*check.Checker) error{
+		f.setThresholds, f.setTime, f.setOverride, f.setEndpoint, f.setSettings, f.setPassphrase, f.setExpected,
+	} {
 		if err := set(c); err != nil {
-			return nil, err
+			p.Close()
+			return nil, nil, err
 		}
 	}
-	return c, nil
+	return c, p.Close, nil
+}
+
+// cacheDir is where revocation lists are kept for the next check, empty where no folder for
+// that is known.
+func cacheDir(getenv func(string) string) string {
+	if dir := getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "certmedic", "crl")
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache", "certmedic", "crl")
+	}
+	return ""
+}
+
+// setEndpoint sets what all endpoints have in common.
+func (f *checkFlags) setEndpoint(c *check.Checker) error {
+	if f.ip4 && f.ip6 {
+		return errors.New("-4 and -6 exclude each other")
+	}
+	if f.ip4 {
+		c.Endpoint.Family = probe.IP4
+	}
+	if f.ip6 {
+		c.Endpoint.Family = probe.IP6
+	}
+	c.Endpoint.WithoutSNI = f.withoutSNI
+	for _, pin := range f.pins {
+		if err := inspect.CheckPin(pin); err != nil {
+			return fmt.Errorf("--pin: %w", err)
+		}
+	}
+	c.Endpoint.Pins = f.pins
+	return nil
+}
+
+// setSettings sets how handshakes are made.
+func (f *checkFlags) setSettings(c *check.Checker) error {
+	settings := &live.Settings{}
+	if f.proxy != "" {
+		proxy, err := live.ParseProxy(f.proxy)
+		if err != nil {
+			return fmt.Errorf("--proxy: %w", err)
+		}
+		settings.Proxy = proxy
+	}
+	if f.certKey != "" && f.cert == "" {
+		return errors.New("--cert-key needs --cert")
+	}
+	if f.cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, cmp.Or(f.certKey, f.cert))
+		if err != nil {
+			return fmt.Errorf("--cert: %w", err)
+		}
+		settings.Certificates = []tls.Certificate{pair}
+	}
+	c.Modules = map[string]probe.Module{"": {Live: settings}}
+	return nil
+}
+
+func (f *checkFlags) setPassphrase(c *check.Checker) error {
+	if f.pass == "" {
+		return nil
+	}
+	if err := ownership.CheckSecret(f.pass); err != nil {
+		return fmt.Errorf("--passphrase-file: %w", err)
+	}
+	passphrase, err := os.ReadFile(f.pass)
+	if err != nil {
+		return fmt.Errorf("--passphrase-file: %w", err)
+	}
+	c.Reader.Passphrases = [][]byte{bytes.TrimRight(passphrase, "\r\n")}
+	return nil
 }
 
 func (f *checkFlags) setThresholds(c *check.Checker) error {
@@ -66,27 +157,6 @@ func (f *checkFlags) setTime(c *check.Checker) error {
 	return fmt.Errorf("--at: %q is neither a day such as 2027-01-01 nor a time such as 2027-01-01T12:00:00Z", f.at)
 }
 
-func (f *checkFlags) setRoots(c *check.Checker) error {
-	if f.ca == "" {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			return fmt.Errorf("reading the system's roots, which --ca replaces: %w", err)
-		}
-		c.Roots = []inspect.Roots{{Name: "the system", Pool: pool}}
-		return nil
-	}
-	data, err := os.ReadFile(f.ca)
-	if err != nil {
-		return fmt.Errorf("--ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return fmt.Errorf("--ca: no certificate in PEM form in %q", f.ca)
-	}
-	c.Roots = []inspect.Roots{{Name: f.ca, Pool: pool}}
-	return nil
-}
-
 func (f *checkFlags) setOverride(c *check.Checker) error {
 	c.Override = map[string][]netip.Addr{}
 	for _, text := range f.resolve {
@@ -109,7 +179,7 @@ func (f *checkFlags) setExpected(c *check.Checker) error {
 		c.Key = key
 	}
 	if f.compare != "" {
-		stored, err := check.ReadStored(f.compare)
+		stored, err := check.ReadStored(c.Reader, f.compare)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--compare: %w", err))
 		}

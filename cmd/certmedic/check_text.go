@@ -86,7 +86,8 @@ func groupsOf(addresses []certmedic.AddressObservation) []addressGroup {
 func alike(a, b certmedic.AddressObservation) bool {
 	sameTLS := (a.TLS == nil) == (b.TLS == nil) && (a.TLS == nil || *a.TLS == *b.TLS)
 	sameChain := slices.EqualFunc(a.Chain, b.Chain, func(x, y certmedic.CertFacts) bool { return x.SHA256 == y.SHA256 })
-	return sameTLS && sameChain && slices.Equal(a.Findings, b.Findings)
+	sameHTTP := (a.HTTP == nil) == (b.HTTP == nil) && (a.HTTP == nil || *a.HTTP == *b.HTTP)
+	return sameTLS && sameChain && sameHTTP && a.Variant == b.Variant && slices.Equal(a.Findings, b.Findings)
 }
 
 // textBlock is what is written about one target.
@@ -109,15 +110,19 @@ func (b *textBlock) group(g addressGroup) {
 	case g.first.Protocol == "file" && served:
 		b.field("stored in", strings.Join(g.addresses, ", "))
 	case served:
-		b.field("served by", strings.Join(g.addresses, ", "))
+		b.field("served by", strings.Join(g.addresses, ", ")+clientsOf(g.first.Variant))
 	default:
 		b.field("address", strings.Join(g.addresses, ", "))
 	}
 	if facts := g.first.TLS; facts != nil {
 		b.field("connection", joined(facts.Version, facts.Cipher, facts.Group))
 	}
+	if answer := g.first.HTTP; answer != nil {
+		b.field("http", httpOf(answer))
+	}
 	if served {
 		b.leaf(leaf, certmedic.StatusOf(g.first.Findings...))
+		b.publicity(g.first)
 	}
 	b.findings(g.first.Findings)
 }
@@ -127,6 +132,40 @@ func (b *textBlock) leaf(leaf certmedic.CertFacts, status certmedic.Status) {
 	b.field("issuer", issuerOf(leaf.Issuer))
 	b.field("valid", b.validity(leaf)+b.style.bar(leaf.RemainingRatio(b.now), status))
 	b.field("version", leaf.SHA256.Short()+", "+oneLine(leaf.KeyType))
+}
+
+// publicity says what third parties say of the certificate.
+func (b *textBlock) publicity(a certmedic.AddressObservation) {
+	if a.OCSP != nil {
+		how := "asked for"
+		if a.OCSP.Stapled {
+			how = "stapled"
+		}
+		b.field("ocsp", fmt.Sprintf("%s, %s, of %s", a.OCSP.Status, how, minute(a.OCSP.ThisUpdate)))
+	}
+	if len(a.SCTs) > 0 {
+		b.field("logged", fmt.Sprintf("%d certificate timestamps", len(a.SCTs)))
+	}
+}
+
+// clientsOf says to which clients a variant is served.
+func clientsOf(v certmedic.Variant) string {
+	switch v {
+	case certmedic.VariantUsual:
+		return ""
+	case certmedic.VariantNoSNI:
+		return " to clients that send no name"
+	default:
+		return " to clients that ask for " + strings.ToUpper(string(v))
+	}
+}
+
+func httpOf(h *certmedic.HTTPFacts) string {
+	text := fmt.Sprintf("%s, status %d", oneLine(h.Version), h.Status)
+	if h.Location != "" {
+		text += ", redirects to " + oneLine(h.Location)
+	}
+	return text
 }
 
 // validity says how long a certificate lasts.

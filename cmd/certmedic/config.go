@@ -25,32 +25,38 @@ func newConfig(e *environment) *cobra.Command {
 
 func newConfigInit(e *environment) *cobra.Command {
 	var output string
+	var sockets bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a configuration by looking at this host",
-		Long: `Init looks at this host (certbot's lineages, nginx's files) and writes a commented
-configuration that observes all of it. Nothing is executed, and an existing file is never
-replaced.`,
+		Long: `Init looks at this host and writes a commented configuration that observes what it finds:
+certbot's lineages, the servers in the configuration files of nginx, apache and haproxy, and
+the listening sockets that speak TLS, each bound to the certificate that it serves. Nothing is
+executed, and an existing file is never replaced.`,
 		Example: `  certmedic config init
   certmedic config init --output /etc/certmedic/certmedic.yml`,
 		Args: cobra.NoArgs,
-		RunE: func(_ *cobra.Command, _ []string) error {
-			certificates, findings := app.Discover()
-			for _, f := range findings {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found, err := app.Discover(cmd.Context(), sockets)
+			if err != nil {
+				return fail(err)
+			}
+			for _, f := range found.Findings {
 				fmt.Fprintln(e.stderr, printable("certmedic: note: "+f.Detail))
 			}
-			text := config.Init(certificates)
+			text := config.Init(found.Certificates, found.Servers)
 			if output == "" {
-				_, err := e.stdout.Write(text)
+				_, err = e.stdout.Write(text)
 				return err
 			}
 			if err := atomicfile.Create(output, text, 0o644); err != nil {
 				return fail(err)
 			}
-			fmt.Fprintf(e.stderr, "wrote %s, %d certificates\n", output, len(certificates))
+			fmt.Fprintf(e.stderr, "wrote %s, %d certificates\n", output, len(found.Certificates))
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&sockets, "sockets", true, "connect to this host's listening sockets, to see which speak TLS")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to create (default: standard output)")
 	return cmd
 }

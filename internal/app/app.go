@@ -51,7 +51,12 @@ type App struct {
 	metrics *metrics.Exporter
 	dir     string // the state folder; it does not change over a reload
 
-	reloading sync.Mutex // held while generations change
+	sockets sockets
+
+	offline bool // nothing is executed, and nobody asked, to find out what there is
+
+	reloading sync.Mutex  // held while generations change
+	found     *discovered // for the next generation, instead of looking again
 	mu        sync.RWMutex
 	config    *config.Config
 	current   *generation
@@ -84,7 +89,7 @@ func Run(ctx context.Context, o Options) error {
 
 // run starts the first generation and the listeners, and ends both with ctx.
 func (a *App) run(ctx context.Context) error {
-	g, err := a.build(a.config)
+	g, err := a.build(ctx, a.config)
 	if err != nil {
 		return err
 	}
@@ -112,8 +117,15 @@ const trimEvery = 24 * time.Hour
 func (a *App) wait(ctx context.Context, failed <-chan error) error {
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
+	look := time.NewTimer(discoverInterval(a.config))
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			if err := a.rediscover(ctx); err != nil {
+				a.o.Log.Error("watching what was discovered", "err", err)
+			}
+			look.Reset(discoverInterval(a.generation().config))
 		case <-trim.C:
 			if err := a.store.Trim(); err != nil {
 				a.o.Log.Error("trimming the state", "err", err)
@@ -166,7 +178,8 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), Login: login, Version: a.o.Version, Log: a.o.Log,
+		Backend: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Login: login, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
 	if err != nil {
@@ -237,10 +250,10 @@ func (a *App) replace(ctx context.Context, c *config.Config) error {
 	if err := old.stop(); err != nil {
 		a.o.Log.Error("ending the old configuration", "err", err)
 	}
-	next, err := a.build(c)
+	next, err := a.build(ctx, c)
 	if err != nil {
 		a.metrics.Reloaded(false)
-		again, errAgain := a.build(old.config)
+		again, errAgain := a.build(ctx, old.config)
 		if errAgain != nil {
 			return errors.Join(err, errAgain)
 		}
@@ -290,4 +303,9 @@ func (a *App) Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, e
 // probe serves /probe by the present configuration.
 func (a *App) probe(w http.ResponseWriter, r *http.Request) {
 	a.generation().prober.ServeHTTP(w, r)
+}
+
+// probeLogs serves what /probe probed recently.
+func (a *App) probeLogs(w http.ResponseWriter, r *http.Request) {
+	a.generation().prober.History().ServeHTTP(w, r)
 }

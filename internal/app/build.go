@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,9 +17,7 @@ import (
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/disk"
-	"github.com/certmedic/certmedic/probe/inspect"
-	"github.com/certmedic/certmedic/probe/live"
-	"github.com/certmedic/certmedic/probe/resolve"
+	"github.com/certmedic/certmedic/probe/roots"
 	"github.com/certmedic/certmedic/remediate"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
@@ -29,24 +26,22 @@ import (
 // prepared is what can be made of a configuration without starting anything: the part of a
 // generation that can fail because of the configuration.
 type prepared struct {
-	rules        []rules.Rule
-	roots        []inspect.Roots
-	receivers    map[string]alerting.Notifier
-	certificates []certmedic.Certificate
-	findings     []certmedic.Finding
+	rules     []rules.Rule
+	modules   map[string]module
+	receivers map[string]alerting.Notifier
 }
 
 // prepare checks everything about a configuration that its decoder could not.
 func prepare(c *config.Config) (*prepared, error) {
 	p := &prepared{}
-	var errRules, errRoots, errReceivers error
+	var errRules, errRoots, errModules, errReceivers error
 	p.rules, errRules = loadRules(c)
-	p.roots, errRoots = loadRoots(c.Probe.Roots)
+	_, errRoots = roots.Load(c.Probe.Roots)
+	p.modules, errModules = modules(c)
 	p.receivers, errReceivers = receivers(c, nil)
-	if err := errors.Join(errRules, errRoots, errReceivers); err != nil {
+	if err := errors.Join(errRules, errRoots, errModules, errReceivers); err != nil {
 		return nil, err
 	}
-	p.certificates, p.findings = inventory(c)
 	return p, nil
 }
 
@@ -63,25 +58,20 @@ const (
 )
 
 // build makes a generation of a configuration. Nothing runs before its start.
-func (a *App) build(c *config.Config) (*generation, error) {
+func (a *App) build(ctx context.Context, c *config.Config) (*generation, error) {
 	p, err := prepare(c)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range p.findings {
-		a.o.Log.Info("discovery", "code", f.Code, "detail", f.Detail)
-	}
 	g := &generation{config: c, rules: p.rules, log: a.o.Log}
-	resolver := &resolve.Resolver{Servers: c.Probe.Resolvers}
-	dialer := &live.Dialer{Timeout: c.Probe.Timeout}
-	prober := &probe.Prober{
-		Lookup: resolver.Lookup, Handshake: dialer.Handshake, Roots: p.roots, Timeout: c.Probe.Timeout,
-		Warn: inspect.Threshold{Share: warnShare}, Crit: inspect.Threshold{Share: critShare},
-	}
-	if g.prober, err = probeHandler(c, resolver, dialer, p.roots); err != nil {
+	if g.senses, err = newProber(c, p.modules); err != nil {
 		return nil, err
 	}
-	if err := a.join(g, p, prober); err != nil {
+	a.discover(ctx, g)
+	if g.prober, err = probeHandler(c, g.senses, p.modules); err != nil {
+		return nil, err
+	}
+	if err := a.join(g); err != nil {
 		return nil, err
 	}
 	if g.alerter, err = a.alerter(c, g); err != nil {
@@ -90,20 +80,13 @@ func (a *App) build(c *config.Config) (*generation, error) {
 	return g, nil
 }
 
-// The shares of lifetime below which a probe finds a leaf expiring, and badly so. The
-// shipped rules have thresholds of their own.
-const (
-	warnShare = 0.25
-	critShare = 0.10
-)
-
 // join makes the parts and ties them to each other.
-func (a *App) join(g *generation, p *prepared, prober *probe.Prober) error {
+func (a *App) join(g *generation) error {
 	kept, err := a.kept()
 	if err != nil {
 		return err
 	}
-	c := g.config
+	c, prober := g.config, g.senses.Prober
 	reader := disk.Reader{Keys: &disk.KeyCache{}}
 	g.scheduler = probe.NewScheduler(probe.SchedulerOptions{
 		Interval: c.Probe.Interval, Concurrency: c.Probe.Concurrency, Probe: prober.Probe,
@@ -120,14 +103,14 @@ func (a *App) join(g *generation, p *prepared, prober *probe.Prober) error {
 		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
 	})
 	g.watchdog = watchdog.New(watchdog.Options{
-		Certificates: p.certificates, Engine: rules.New(p.rules), State: a.store,
+		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
 		Rules: kept.rules, Memory: kept.memory, Actions: kept.actions,
-		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: p.roots, Warn: prober.Warn, Crit: prober.Crit,
+		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.scheduler.Set(g.watchdog.Endpoints())
-	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(p.certificates), Changed: g.watchdog.Changed})
+	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
 	return nil
 }
 
@@ -204,25 +187,4 @@ func adjusted(c *config.Config, all []rules.Rule) ([]rules.Rule, error) {
 		adjust[name] = to
 	}
 	return rules.Adjusted(all, adjust)
-}
-
-// loadRoots loads the root sets that chains are verified against.
-func loadRoots(names []string) ([]inspect.Roots, error) {
-	var sets []inspect.Roots
-	var errs []error
-	for _, name := range names {
-		pool, err := x509.SystemCertPool()
-		if name != "system" {
-			pool = x509.NewCertPool()
-			var data []byte
-			if data, err = os.ReadFile(name); err == nil && !pool.AppendCertsFromPEM(data) {
-				err = errors.New("it holds no certificate")
-			}
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("loading roots %q: %w", name, err))
-		}
-		sets = append(sets, inspect.Roots{Name: name, Pool: pool})
-	}
-	return sets, errors.Join(errs...)
 }

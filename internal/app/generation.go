@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -13,7 +12,9 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/blackbox"
 	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/prober"
 	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/probe"
@@ -24,14 +25,18 @@ import (
 
 // generation is everything that runs by one configuration.
 type generation struct {
-	config     *config.Config
-	rules      []rules.Rule
+	config       *config.Config
+	rules        []rules.Rule
+	certificates []certmedic.Certificate
+	found        discovered
+	senses       *prober.Prober
+
 	watchdog   *watchdog.Watchdog
 	scheduler  *probe.Scheduler
 	watcher    *disk.Watcher
 	remediator *remediate.Remediator
 	alerter    *alerting.Alerter
-	prober     http.Handler
+	prober     *blackbox.Handler
 	log        *slog.Logger
 
 	parent context.Context
@@ -70,6 +75,7 @@ func (g *generation) ran(name string, err error) {
 func (g *generation) stop() error {
 	g.cancel()
 	g.wg.Wait()
+	g.senses.Close()
 	return errors.Join(g.errs...)
 }
 
@@ -81,6 +87,13 @@ func (g *generation) Rules() []rules.Rule { return g.rules }
 
 // QueueOldest returns when the oldest notification that waits was told.
 func (g *generation) QueueOldest() time.Time { return g.alerter.QueueOldest() }
+
+// acting reports whether an action is at work.
+func (g *generation) acting() bool {
+	return slices.ContainsFunc(g.Views(), func(v watchdog.View) bool {
+		return v.Action != nil && v.Action.Outcome.Kind == certmedic.OutcomeRunning
+	})
+}
 
 // degraded says what certmedic itself cannot do now.
 func (g *generation) degraded() []string {

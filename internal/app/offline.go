@@ -31,8 +31,8 @@ func OpenOffline(c *config.Config, writable bool, environ []string, version stri
 	if err != nil {
 		return nil, err
 	}
-	a := &App{o: Options{Version: version, Environ: environ, Log: log}, store: s, metrics: metrics.New(version), config: c, dir: c.StateDir}
-	g, err := a.build(c)
+	a := &App{o: Options{Version: version, Environ: environ, Log: log}, store: s, metrics: metrics.New(version), config: c, dir: c.StateDir, offline: true}
+	g, err := a.build(context.Background(), c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

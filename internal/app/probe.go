@@ -1,59 +1,61 @@
 package app
 
 import (
-	"crypto/tls"
 	"fmt"
-	"net/http"
+	"path/filepath"
+	"time"
 
 	"github.com/certmedic/certmedic/internal/blackbox"
 	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/prober"
+	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/inspect"
-	"github.com/certmedic/certmedic/probe/live"
-	"github.com/certmedic/certmedic/probe/resolve"
 )
 
-// probeHandler makes /probe from the modules of a configuration.
-func probeHandler(c *config.Config, r *resolve.Resolver, d *live.Dialer, roots []inspect.Roots) (http.Handler, error) {
-	allow, err := blackbox.Guard(c.Probe.AllowTargets)
+// The shares of lifetime below which a probe finds a leaf expiring, and badly so. The
+// shipped rules have thresholds of their own.
+const (
+	warnShare = 0.25
+	critShare = 0.10
+)
+
+// listAge is how old a revocation list may be. Those who watch want to know of a revocation
+// sooner than the next list is due.
+const listAge = time.Hour
+
+// newProber makes the prober of a configuration.
+func newProber(c *config.Config, named map[string]module) (*prober.Prober, error) {
+	p, err := prober.New(prober.Options{
+		Roots: c.Probe.Roots, Timeout: c.Probe.Timeout, Resolvers: c.Probe.Resolvers,
+		Warn: inspect.Threshold{Share: warnShare}, Crit: inspect.Threshold{Share: critShare},
+		Revocation: c.Probe.Revocation, MaxAge: listAge, Dir: filepath.Join(c.StateDir, "crl"), AIA: c.Probe.AIA, Records: c.Probe.Records,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	p.Memory = &probe.Memory{}
+	p.Modules = map[string]probe.Module{}
+	for name, m := range named {
+		p.Modules[name] = m.endpoint
+	}
+	return p, nil
+}
+
+// probeHandler makes /probe of the modules of a configuration.
+func probeHandler(c *config.Config, p *prober.Prober, named map[string]module) (*blackbox.Handler, error) {
+	guard := blackbox.GuardPublic
+	if c.Probe.AllowPrivate {
+		guard = blackbox.Guard
+	}
+	allow, err := guard(c.Probe.AllowTargets)
 	if err != nil {
 		return nil, fmt.Errorf("probe.allow_targets: %w", err)
 	}
 	modules := map[string]blackbox.Module{}
-	for name, m := range c.Modules {
-		if modules[name], err = module(m); err != nil {
-			return nil, fmt.Errorf("modules.%s: %w", name, err)
-		}
+	for name, m := range named {
+		modules[name] = m.probe
 	}
 	return blackbox.New(blackbox.Options{
-		Modules: modules, Lookup: r.Lookup, Handshake: d.Handshake, Roots: roots, Allow: allow, Concurrency: c.Probe.Concurrency,
+		Modules: modules, Prober: *p.Prober, Allow: allow, Concurrency: c.Probe.Concurrency,
 	}), nil
-}
-
-func module(m config.Module) (blackbox.Module, error) {
-	out := blackbox.Module{Protocol: m.Protocol, Timeout: m.Timeout}
-	var t *config.TLSConfig
-	switch {
-	case m.TCP != nil:
-		t, out.PreferIP, out.Fallback = m.TCP.TLSConfig, m.TCP.PreferredIPProtocol, m.TCP.IPProtocolFallback
-	case m.HTTP != nil:
-		t, out.PreferIP, out.Fallback = m.HTTP.TLSConfig, m.HTTP.PreferredIPProtocol, m.HTTP.IPProtocolFallback
-	default:
-		out.Fallback = true
-	}
-	if m.Prober == "http" && out.Protocol == "" {
-		out.Protocol = "https"
-	}
-	if t == nil {
-		return out, nil
-	}
-	out.ServerName, out.InsecureSkipVerify = t.ServerName, t.InsecureSkipVerify
-	out.MinVersion = map[string]uint16{
-		"TLS10": tls.VersionTLS10, "TLS11": tls.VersionTLS11, "TLS12": tls.VersionTLS12, "TLS13": tls.VersionTLS13,
-	}[t.MinVersion]
-	if t.CAFile == "" {
-		return out, nil
-	}
-	var err error
-	out.Roots, err = loadRoots([]string{t.CAFile})
-	return out, err
 }

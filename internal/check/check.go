@@ -2,32 +2,25 @@ package check
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe"
+	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/inspect"
-	"github.com/certmedic/certmedic/probe/live"
 )
 
 // Checker checks targets. Any number of goroutines may share one that is no longer
 // changed.
 type Checker struct {
-	// Lookup returns the addresses of a host. Required.
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	probe.Prober // how endpoints are probed, and what chains are judged against
 
-	// Handshake does one handshake with one address. Required.
-	Handshake func(ctx context.Context, request live.Request) live.Result
-
-	Roots      []inspect.Roots         // every set has to trust a chain
-	Name       string                  // DNS name or IP address that has to match, also sent as SNI; empty: the target's host
-	At         time.Time               // the time that dates are compared with; zero: now
-	Warn, Crit inspect.Threshold       // when a leaf counts as expiring, and when that is critical
-	Key        certmedic.Fingerprint   // of the key that has to belong to the leaf; empty: any
-	Stored     *Stored                 // what has to be served; nil: anything
-	Timeout    time.Duration           // of the resolution, and again of each address; 0: the context's
-	Override   map[string][]netip.Addr // addresses of a host:port, which is then not looked up
-	Parallel   int                     // how many targets [Checker.Run] checks at a time; 0 is 1
+	Reader   disk.Reader           // how files are read
+	Name     string                // DNS name or IP address that has to match, also sent as SNI; empty: the target's host
+	Endpoint certmedic.Endpoint    // what all endpoints have in common: Family, WithoutSNI, Pins
+	Key      certmedic.Fingerprint // of the key that has to belong to the leaf; empty: any
+	Stored   *Stored               // what has to be served; nil: anything
+	Parallel int                   // how many targets [Checker.Run] checks at a time; 0 is 1
 
 	// Done is called with each result as soon as it is there, in no order and from many
 	// goroutines. Nil is not called.
@@ -53,7 +46,7 @@ func (c *Checker) Check(ctx context.Context, text string) []Result {
 	case err != nil:
 		results = []Result{undecided(text, certmedic.DNSFailed, err.Error())}
 	case target.Path:
-		results = c.checkPath(text)
+		results = c.checkPath(ctx, text)
 	default:
 		results = []Result{c.checkEndpoint(ctx, target)}
 	}
@@ -92,11 +85,6 @@ func (c *Checker) at() time.Time {
 		return time.Now()
 	}
 	return c.At
-}
-
-// options are what chains are judged against.
-func (c *Checker) options(name string) inspect.Options {
-	return inspect.Options{Now: c.at(), ServerName: name, Roots: c.Roots, Warn: c.Warn, Crit: c.Crit}
 }
 
 // undecided is the result for a target about which nothing could be found out.

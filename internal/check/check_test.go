@@ -16,6 +16,8 @@ import (
 	"github.com/certmedic/certmedic/internal/lab/mint"
 	"github.com/certmedic/certmedic/internal/lab/tlsd"
 	"github.com/certmedic/certmedic/internal/lab/tree"
+	"github.com/certmedic/certmedic/probe"
+	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
 	"github.com/certmedic/certmedic/probe/resolve"
@@ -35,11 +37,11 @@ func newLab(t *testing.T) *lab {
 	root := mint.Must(mint.NewCA("Lab Root"))
 	return &lab{
 		t: t, root: root, issuing: mint.Must(root.Intermediate("Lab Issuing")),
-		checker: &Checker{
+		checker: &Checker{Name: shop, Prober: probe.Prober{
 			Lookup: new(resolve.Resolver).Lookup, Handshake: new(live.Dialer).Handshake,
-			Roots: []inspect.Roots{{Name: "the lab", Pool: root.Pool()}}, Name: shop,
-			Warn: inspect.Threshold{Share: 0.33}, Crit: inspect.Threshold{Share: 0.1}, Timeout: 5 * time.Second,
-		},
+			Roots: []inspect.Roots{{Name: "the lab", Pool: root.Pool()}},
+			Warn:  inspect.Threshold{Share: 0.33}, Crit: inspect.Threshold{Share: 0.1}, Timeout: 5 * time.Second,
+		}},
 	}
 }
 
@@ -171,7 +173,7 @@ func TestCheckSeesEveryAddress(t *testing.T) {
 		t.Errorf("two versions have %v and status %s, want %v and warning", codes(r), r.Status, want)
 	}
 
-	stored, err := ReadStored(l.file("fullchain.pem", fresh.FullchainPEM()))
+	stored, err := ReadStored(disk.Reader{}, l.file("fullchain.pem", fresh.FullchainPEM()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +304,7 @@ func TestReadStoredNeedsOneCertificate(t *testing.T) {
 	lineages := tree.At(t.TempDir())
 	l.lineage(lineages, "blog.test", pair, pair)
 	l.lineage(lineages, shop, pair, pair)
-	if s, err := ReadStored(lineages.Live(shop)); err != nil || s.Version != "1" || len(s.Chain) != 2 {
+	if s, err := ReadStored(disk.Reader{}, lineages.Live(shop)); err != nil || s.Version != "1" || len(s.Chain) != 2 {
 		t.Errorf("a lineage is read as %v, %v", s, err)
 	}
 	for about, path := range map[string]string{
@@ -310,7 +312,7 @@ func TestReadStoredNeedsOneCertificate(t *testing.T) {
 		"holds no certificate":  l.file("notes.txt", []byte("hello")),
 		"no such file":          filepath.Join(t.TempDir(), "none.pem"),
 	} {
-		if _, err := ReadStored(path); err == nil {
+		if _, err := ReadStored(disk.Reader{}, path); err == nil {
 			t.Errorf("%s: no error", about)
 		}
 	}
@@ -333,7 +335,7 @@ func TestParseTargetTellsPathsFromEndpoints(t *testing.T) {
 		{"./other.pem", "", ""},
 		{"..", "", ""},
 		{"live/shop.test", "", ""},
-		{"smtp://mail.test", "", "does not speak smtp yet"},
+		{"smtp://mail.test", "mail.test:25", ""},
 		{"gopher://hole.test", "", `protocol "gopher" is not supported`},
 		{"shop.test:0", "", "port"},
 		{"", "", "host"},

@@ -1,13 +1,13 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/disk"
-	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // Stored is a stored version that endpoints are compared with.
@@ -21,8 +21,8 @@ type Stored struct {
 
 // ReadStored reads the certificate to compare with: a file or the folder of a lineage. A
 // path that leads to no certificate, or to more than one, is an error.
-func ReadStored(path string) (*Stored, error) {
-	items, err := disk.ReadPath(path, now())
+func ReadStored(reader disk.Reader, path string) (*Stored, error) {
+	items, err := reader.ReadPath(path, now())
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,8 @@ func reasonOf(findings []certmedic.Finding) string {
 	return findings[0].Detail
 }
 
-func (c *Checker) checkPath(path string) []Result {
-	items, err := disk.ReadPath(path, c.at())
+func (c *Checker) checkPath(ctx context.Context, path string) []Result {
+	items, err := c.Reader.ReadPath(path, c.at())
 	if err != nil {
 		code := certmedic.FileUnreadable
 		if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func (c *Checker) checkPath(path string) []Result {
 		if len(items) == 1 {
 			target = path
 		}
-		results = append(results, newResult(target, c.describe(&items[i])))
+		results = append(results, newResult(target, c.describe(ctx, &items[i])))
 	}
 	return results
 }
@@ -81,20 +81,14 @@ func (c *Checker) checkPath(path string) []Result {
 const protocolFile = "file"
 
 // describe says of a file what a probe says of an address.
-func (c *Checker) describe(item *disk.Item) certmedic.AddressObservation {
+func (c *Checker) describe(ctx context.Context, item *disk.Item) certmedic.AddressObservation {
 	stored := item.Stored
-	a := certmedic.AddressObservation{
-		Address: stored.Path, ServerName: c.Name, Protocol: protocolFile, Stage: certmedic.ProbeDone,
-		Chain: []certmedic.CertFacts{}, Findings: []certmedic.Finding{},
-	}
+	a := c.Inspect(ctx, c.Name, item.Certs)
+	a.Address, a.Protocol, a.Stage = stored.Path, protocolFile, certmedic.ProbeDone
 	if a.Address == "" {
 		a.Address = item.Target
 	}
-	judged := inspect.Chain(item.Certs, c.options(c.Name))
-	a.ChainNotAfter = judged.ChainNotAfter
-	a.Chain = append(a.Chain, stored.Chain...)
-	a.Findings = append(a.Findings, stored.Findings...)
-	a.Findings = append(a.Findings, judged.Findings...)
+	a.Findings = append(append([]certmedic.Finding{}, stored.Findings...), a.Findings...)
 	if len(a.Chain) == 0 {
 		a.Stage, a.Error = certmedic.ProbeResolve, unseen(stored.Findings)
 	}

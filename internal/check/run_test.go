@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/live"
 )
 
 // slow is a checker whose handshakes take as many milliseconds as their port says.
 func slow(parallel int, inFlight, most *atomic.Int64) *Checker {
-	return &Checker{
-		Parallel: parallel,
+	return &Checker{Parallel: parallel, Prober: probe.Prober{
 		Handshake: func(ctx context.Context, r live.Request) live.Result {
 			if n := inFlight.Add(1); n > most.Load() {
 				most.Store(n)
@@ -32,7 +32,7 @@ func slow(parallel int, inFlight, most *atomic.Int64) *Checker {
 			return live.Result{Stage: certmedic.ProbeConnect, Err: &certmedic.ProbeError{Reason: certmedic.Timeout, Detail: "slow"}}
 		},
 		Lookup: func(context.Context, string) ([]netip.Addr, error) { return nil, errors.New("not used") },
-	}
+	}}
 }
 
 func numbered(n int, port func(int) int) iter.Seq[string] {

@@ -1,9 +1,7 @@
 package check
 
 import (
-	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/certmedic/certmedic"
@@ -23,9 +21,6 @@ func ParseTarget(text string) (Target, error) {
 	if isPath(text) {
 		return Target{Text: text, Path: true}, nil
 	}
-	if scheme, _, ok := strings.Cut(text, "://"); ok && slices.Contains(laterProtocols(), strings.ToLower(scheme)) {
-		return Target{}, fmt.Errorf("target %q: this version does not speak %s yet, only protocols that begin with TLS", text, strings.ToLower(scheme))
-	}
 	endpoint, err := probe.ParseTarget(text)
 	if err != nil {
 		return Target{}, err
@@ -42,11 +37,4 @@ func isPath(text string) bool {
 	}
 	_, err := os.Stat(text)
 	return err == nil
-}
-
-// laterProtocols begin in plain text, or are not TCP.
-func laterProtocols() []string {
-	return []string{
-		"smtp", "imap", "pop3", "ftp", "ldap", "postgres", "mysql", "xmpp", "sieve", "nntp", "irc", "quic",
-	}
 }

@@ -26,15 +26,16 @@ func Certificates(c *Config) []certmedic.Certificate {
 	return all
 }
 
-// WatchFiles returns the patterns of the watched files, as [filepath.Glob] takes them.
-func (c *Config) WatchFiles() []string {
-	var patterns []string
+// WatchFiles returns what is said about watched files; File is a pattern, as
+// [filepath.Glob] takes it.
+func (c *Config) WatchFiles() []Watch {
+	var files []Watch
 	for _, w := range c.Watch {
 		if w.File != "" {
-			patterns = append(patterns, w.File)
+			files = append(files, w)
 		}
 	}
-	return patterns
+	return files
 }
 
 func (c Certificate) build(ceiling certmedic.Mode) certmedic.Certificate {
@@ -68,6 +69,8 @@ func (s Source) build() certmedic.Source {
 			Cert:  s.Files.Cert,
 			Key:   s.Files.Key,
 			Chain: s.Files.Chain,
+
+			PassphraseFile: s.Files.PassphraseFile,
 		}
 	default:
 		return certmedic.Source{}
@@ -82,6 +85,10 @@ func (e Endpoint) build() certmedic.Endpoint {
 		Owned:      e.Owned,
 		Pins:       e.Pins,
 		Labels:     e.Labels,
+		Module:     e.Module,
+		Family:     e.Family,
+		Addresses:  e.Addresses,
+		WithoutSNI: e.WithoutSNI,
 	}
 }
 
@@ -99,7 +106,10 @@ func (d Destination) build(index int) certmedic.Destination {
 }
 
 func (w Watch) build() certmedic.Certificate {
-	endpoint := Endpoint{Address: w.Address, Protocol: w.Protocol, ServerName: w.ServerName, Labels: w.Labels}
+	endpoint := Endpoint{
+		Address: w.Address, Protocol: w.Protocol, ServerName: w.ServerName, Labels: w.Labels,
+		Module: w.Module, Family: w.Family, Addresses: w.Addresses, WithoutSNI: w.WithoutSNI, Pins: w.Pins,
+	}
 	return certmedic.Certificate{
 		Name:      w.endpointName(),
 		Labels:    w.Labels,

@@ -36,39 +36,74 @@ type Remediation struct {
 type Probe struct {
 	Interval     time.Duration `yaml:"interval" doc:"The time between two probes of an endpoint."`
 	Timeout      time.Duration `yaml:"timeout" doc:"The most time that one probe of an address may take."`
-	Roots        []string      `yaml:"roots" single:"true" doc:"The roots that chains are verified against: system, or the path of a PEM file; one, or a list of these."`
+	Roots        []string      `yaml:"roots" single:"true" doc:"The roots that chains are verified against: system, mozilla (the set that browsers trust, built in), or the path of a file; one, or a list of these, which all have to trust a chain."`
 	Concurrency  int           `yaml:"concurrency" doc:"The most probes at the same time."`
 	DeployGrace  time.Duration `yaml:"deploy_grace" doc:"How long a renewed certificate may take to be served before that is drift, counted from when its deployment can be over."`
 	AllowTargets []string      `yaml:"allow_targets,omitempty" doc:"What /probe may be asked to probe: host names (*.example.com for those below a domain), addresses or networks in CIDR form. Empty: any but link-local and metadata addresses."`
+	AllowPrivate bool          `yaml:"allow_private" doc:"Whether /probe may be asked to probe private addresses (RFC 1918 and their like, loopback included) that allow_targets does not list by address or network."`
+	Revocation   string        `yaml:"revocation" enum:"off staple crl ocsp" doc:"How revocation is looked at: off; staple, the OCSP responses that servers staple; crl, also the lists that certificates name; ocsp, also by asking the responders that they name."`
+	AIA          bool          `yaml:"aia,omitempty" doc:"Whether issuers that an incomplete chain lacks are fetched from where its certificates say, to name them."`
+	Records      bool          `yaml:"records" doc:"Whether DNS is asked what it says about certificates: TLSA (DANE) and CAA records."`
 	Resolvers    []string      `yaml:"resolvers,omitempty" doc:"The DNS servers to ask, as IP or IP:port. Empty: those of the system."`
 }
 
 // Module is a named way to probe, in the form of blackbox_exporter's modules.
 type Module struct {
-	Prober   string        `yaml:"prober,omitempty" enum:"tcp http" later:"dns icmp grpc unix websocket" doc:"The prober of blackbox_exporter that this module stands for. Empty: a TLS handshake in the module's protocol."`
-	Protocol string        `yaml:"protocol,omitempty" enum:"@protocols" later:"@starttls" doc:"The protocol of the endpoint. Empty: https for the http prober, tls otherwise."`
-	Timeout  time.Duration `yaml:"timeout,omitempty" doc:"The most time that a probe may take. Absent: that of the probe section."`
-	TCP      *TCPModule    `yaml:"tcp,omitempty" doc:"Settings of the tcp prober."`
-	HTTP     *HTTPModule   `yaml:"http,omitempty" doc:"Settings of the http prober."`
-	_        struct{}      `unsupported:"dns icmp grpc unix websocket"`
+	Prober    string        `yaml:"prober,omitempty" enum:"tcp http" later:"dns icmp grpc unix websocket" doc:"The prober of blackbox_exporter that this module stands for. Empty: a TLS handshake in the module's protocol."`
+	Protocol  string        `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol of targets that name none. Empty: tls. The http prober has none."`
+	Timeout   time.Duration `yaml:"timeout,omitempty" doc:"The most time that a probe may take. Absent: that of the probe section."`
+	TLSConfig *TLSConfig    `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it, for modules without a prober."`
+	ProxyURL  URL           `yaml:"proxy_url,omitempty" form:"proxy" doc:"The proxy to connect through: http or https (CONNECT), socks5 or socks5h. It looks the host up. For modules without a prober."`
+	Series    []string      `yaml:"series,omitempty" enum:"blackbox ssl" doc:"The series that /probe answers with: those of blackbox_exporter, those of ssl_exporter, or both. Empty: blackbox."`
+	TCP       *TCPModule    `yaml:"tcp,omitempty" doc:"Settings of the tcp prober."`
+	HTTP      *HTTPModule   `yaml:"http,omitempty" doc:"Settings of the http prober."`
+	_         struct{}      `unsupported:"dns icmp grpc unix websocket"`
 }
 
 // TCPModule holds the settings of a module with the tcp prober.
 type TCPModule struct {
-	TLS                 bool       `yaml:"tls" doc:"Whether TLS begins at once. This version probes nothing else."`
+	TLS                 bool       `yaml:"tls" doc:"Whether TLS begins at once. Without it, a step of query_response has to begin it."`
 	TLSConfig           *TLSConfig `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it."`
 	PreferredIPProtocol string     `yaml:"preferred_ip_protocol" enum:"ip4 ip6" doc:"The address family that is tried first."`
 	IPProtocolFallback  bool       `yaml:"ip_protocol_fallback" doc:"Whether the other address family is tried where the preferred one has no address."`
-	_                   struct{}   `unsupported:"source_ip_address query_response"`
+	QueryResponse       []Exchange `yaml:"query_response,omitempty" doc:"What is said and expected, before and after TLS begins."`
+	_                   struct{}   `unsupported:"source_ip_address"`
 }
 
-// HTTPModule holds the settings of a module with the http prober. This version looks
-// at the certificate and sends no request.
+// Exchange is one step of a query_response.
+type Exchange struct {
+	Expect   string   `yaml:"expect,omitempty" form:"regexp" doc:"A regular expression that a line from the server has to match; lines are read until one does."`
+	Send     string   `yaml:"send,omitempty" doc:"A line to send; ${1} stands for what the first group of expect matched."`
+	StartTLS bool     `yaml:"starttls,omitempty" doc:"Whether the TLS handshake begins after this step."`
+	_        struct{} `unsupported:"expect_bytes labels"`
+}
+
+// HTTPModule holds the settings of a module with the http prober.
 type HTTPModule struct {
-	TLSConfig           *TLSConfig `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it."`
-	PreferredIPProtocol string     `yaml:"preferred_ip_protocol" enum:"ip4 ip6" doc:"The address family that is tried first."`
-	IPProtocolFallback  bool       `yaml:"ip_protocol_fallback" doc:"Whether the other address family is tried where the preferred one has no address."`
-	_                   struct{}   `unsupported:"valid_status_codes valid_http_versions method headers http_headers body body_file body_size_limit compression follow_redirects no_follow_redirects fail_if_ssl fail_if_not_ssl fail_if_body_matches_regexp fail_if_body_not_matches_regexp fail_if_body_json_matches_cel fail_if_body_json_not_matches_cel fail_if_header_matches fail_if_header_not_matches basic_auth authorization bearer_token bearer_token_file oauth2 proxy_url proxy_from_environment proxy_connect_header no_proxy skip_resolve_phase_with_proxy enable_http2 enable_http3"`
+	TLSConfig           *TLSConfig        `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it."`
+	PreferredIPProtocol string            `yaml:"preferred_ip_protocol" enum:"ip4 ip6" doc:"The address family that is tried first."`
+	IPProtocolFallback  bool              `yaml:"ip_protocol_fallback" doc:"Whether the other address family is tried where the preferred one has no address."`
+	ProxyURL            URL               `yaml:"proxy_url,omitempty" form:"proxy" doc:"The proxy to connect through: http or https (CONNECT), socks5 or socks5h. It looks the host up."`
+	Method              string            `yaml:"method" doc:"The HTTP method."`
+	Headers             map[string]string `yaml:"headers,omitempty" doc:"Headers to send. Host is also the name that is asked for and verified."`
+	Body                string            `yaml:"body,omitempty" doc:"The body to send."`
+	FollowRedirects     bool              `yaml:"follow_redirects" doc:"Whether redirects are followed; the last answer counts."`
+	ValidStatusCodes    []int             `yaml:"valid_status_codes,omitempty" doc:"The status codes that are a success. Empty: 2xx."`
+	ValidHTTPVersions   []string          `yaml:"valid_http_versions,omitempty" doc:"The versions that are a success, such as HTTP/1.1. Empty: any."`
+	FailIfSSL           bool              `yaml:"fail_if_ssl" doc:"Whether an answer over TLS is a failure."`
+	FailIfNotSSL        bool              `yaml:"fail_if_not_ssl" doc:"Whether an answer without TLS is a failure."`
+	FailIfMatches       []string          `yaml:"fail_if_body_matches_regexp,omitempty" form:"regexp" doc:"Regular expressions that the body must not match."`
+	FailIfNotMatches    []string          `yaml:"fail_if_body_not_matches_regexp,omitempty" form:"regexp" doc:"Regular expressions that the body has to match."`
+	FailIfHeader        []HeaderMatch     `yaml:"fail_if_header_matches,omitempty" doc:"Headers that must not match."`
+	FailIfNotHeader     []HeaderMatch     `yaml:"fail_if_header_not_matches,omitempty" doc:"Headers that have to match."`
+	_                   struct{}          `unsupported:"http_headers body_file body_size_limit compression no_follow_redirects fail_if_body_json_matches_cel fail_if_body_json_not_matches_cel basic_auth authorization bearer_token bearer_token_file oauth2 proxy_from_environment proxy_connect_header no_proxy skip_resolve_phase_with_proxy enable_http2 enable_http3"`
+}
+
+// HeaderMatch is a header of an answer and what it is held against.
+type HeaderMatch struct {
+	Header       string `yaml:"header" required:"true" doc:"The name of the header."`
+	Regexp       string `yaml:"regexp" required:"true" form:"regexp" doc:"The regular expression that its value is held against."`
+	AllowMissing bool   `yaml:"allow_missing,omitempty" doc:"Whether an answer without the header is left aside."`
 }
 
 // TLSConfig has the keys of Prometheus' tls_config.
@@ -85,9 +120,16 @@ type TLSConfig struct {
 
 // Discover is one place where certificates and endpoints are looked for.
 type Discover struct {
-	Certbot *DiscoverCertbot `yaml:"certbot,omitempty" doc:"Every lineage of a certbot tree."`
-	Nginx   *DiscoverNginx   `yaml:"nginx,omitempty" doc:"The TLS servers of an nginx on this host, read from its configuration files."`
-	_       struct{}         `oneof:"certbot nginx" unsupported:"apache haproxy file_sd http_sd"`
+	Certbot   *DiscoverCertbot   `yaml:"certbot,omitempty" doc:"Every lineage of a certbot tree."`
+	Tree      *DiscoverTree      `yaml:"tree,omitempty" doc:"Every certificate in the folder of another client: acme.sh, lego, Caddy or dehydrated."`
+	Nginx     *DiscoverServer    `yaml:"nginx,omitempty" doc:"The TLS servers of an nginx on this host."`
+	Apache    *DiscoverServer    `yaml:"apache,omitempty" doc:"The TLS servers of an Apache httpd on this host."`
+	HAProxy   *DiscoverServer    `yaml:"haproxy,omitempty" doc:"The TLS listeners of an HAProxy on this host."`
+	FileSD    *DiscoverFileSD    `yaml:"file_sd,omitempty" doc:"Targets in files of Prometheus' file_sd form. They are read again when they change."`
+	HTTPSD    *DiscoverHTTPSD    `yaml:"http_sd,omitempty" doc:"Targets from a URL of Prometheus' http_sd form."`
+	DNS       *DiscoverDNS       `yaml:"dns,omitempty" doc:"Targets from DNS."`
+	Listening *DiscoverListening `yaml:"listening,omitempty" doc:"The sockets of this host that listen, as far as they speak TLS."`
+	_         struct{}           `oneof:"certbot tree nginx apache haproxy file_sd http_sd dns listening"`
 }
 
 // DiscoverCertbot is a certbot tree.
@@ -95,11 +137,40 @@ type DiscoverCertbot struct {
 	ConfigDir string `yaml:"config_dir" form:"path" doc:"certbot's configuration folder."`
 }
 
-// DiscoverNginx is an nginx on this host.
-type DiscoverNginx struct {
-	Config string   `yaml:"config" form:"path" doc:"nginx's main configuration file. It is parsed; nothing is executed."`
-	_      struct{} `unsupported:"command"`
+// DiscoverTree is the folder of an ACME client.
+type DiscoverTree struct {
+	Dir string `yaml:"dir" required:"true" form:"path" doc:"The folder."`
 }
+
+// DiscoverServer is a server program on this host.
+type DiscoverServer struct {
+	Config  string   `yaml:"config,omitempty" form:"path" doc:"Its main configuration file, which is parsed. Absent: where Debian has it."`
+	Command []string `yaml:"command,omitempty" doc:"A command that prints the configuration as the server sees it, such as nginx -T. Absent: files are parsed and nothing is executed."`
+}
+
+// DiscoverFileSD are files with targets.
+type DiscoverFileSD struct {
+	Files []string `yaml:"files" required:"true" form:"path" doc:"The files, JSON or YAML; * ? and [] match as in a shell."`
+}
+
+// DiscoverHTTPSD is a URL with targets.
+type DiscoverHTTPSD struct {
+	URL             URL           `yaml:"url" required:"true" form:"url" doc:"The URL, http or https."`
+	RefreshInterval time.Duration `yaml:"refresh_interval" doc:"How often it is asked."`
+}
+
+// DiscoverDNS are names with targets.
+type DiscoverDNS struct {
+	Names []string `yaml:"names" required:"true" doc:"The names to look up."`
+	Type  string   `yaml:"type" enum:"SRV MX A AAAA" doc:"The kind of record."`
+	Port  int      `yaml:"port,omitempty" doc:"The port, for A and AAAA records; for MX records 25 where it is absent."`
+
+	Protocol        string        `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries. Absent: smtp for MX, what the service of an SRV record means, else tls."`
+	RefreshInterval time.Duration `yaml:"refresh_interval" doc:"How often they are looked up."`
+}
+
+// DiscoverListening looks at the listening sockets of this host. It has no settings.
+type DiscoverListening struct{}
 
 // Certificate is a managed certificate.
 type Certificate struct {
@@ -122,7 +193,7 @@ type CertificateRemediation struct {
 // Source is where the truth about a certificate is kept.
 type Source struct {
 	Certbot *CertbotSource `yaml:"certbot,omitempty" doc:"A lineage in a certbot tree."`
-	Files   *FilesSource   `yaml:"files,omitempty" doc:"Plain PEM files."`
+	Files   *FilesSource   `yaml:"files,omitempty" doc:"Files of a certificate, its key and its chain."`
 	_       struct{}       `oneof:"certbot files" unsupported:"acme shared"`
 }
 
@@ -132,18 +203,24 @@ type CertbotSource struct {
 	Lineage   string `yaml:"lineage" required:"true" doc:"The lineage's name, as in renewal/NAME.conf."`
 }
 
-// FilesSource is a certificate in plain PEM files.
+// FilesSource is a certificate in files: PEM, DER, PKCS#12 or JKS.
 type FilesSource struct {
-	Cert  string `yaml:"cert" required:"true" form:"path" doc:"The certificate, alone or with its chain."`
+	Cert  string `yaml:"cert" required:"true" form:"path" doc:"The certificate, alone or with its chain: PEM or DER, or a PKCS#12 or JKS keystore with its key."`
 	Key   string `yaml:"key,omitempty" form:"path" doc:"Its private key. Absent: only the certificate is watched."`
 	Chain string `yaml:"chain,omitempty" form:"path" doc:"The chain, where cert holds the certificate alone."`
+
+	PassphraseFile string `yaml:"passphrase_file,omitempty" form:"path" doc:"A file with the passphrase that opens cert or key. Others may not read it."`
 }
 
 // Endpoint is what clients connect to.
 type Endpoint struct {
 	Address    string            `yaml:"address" required:"true" doc:"host:port, with an IPv6 address in brackets. The port may be absent where the protocol has one of its own."`
-	Protocol   string            `yaml:"protocol" enum:"@protocols" later:"@starttls" doc:"The protocol that TLS carries."`
+	Protocol   string            `yaml:"protocol" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries."`
 	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
+	Module     string            `yaml:"module,omitempty" doc:"The module that says how it is probed. Empty: as usual."`
+	Family     string            `yaml:"family,omitempty" enum:"ip4 ip6" doc:"Probe only addresses of this family. Empty: both."`
+	Addresses  []string          `yaml:"addresses,omitempty" doc:"IP addresses to probe instead of looking the host up."`
+	WithoutSNI bool              `yaml:"without_sni,omitempty" doc:"Whether every address is asked a second time without a name, as old clients do."`
 	Owned      bool              `yaml:"owned,omitempty" doc:"Whether the endpoint is ours even if it never served a version of this certificate. Actions are taken only for such endpoints and for those that served one."`
 	Pins       []string          `yaml:"pins,omitempty" doc:"The keys that may be served, each as sha256/ and the base64 of the SHA-256 of its SubjectPublicKeyInfo. Empty accepts any."`
 	Labels     map[string]string `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
@@ -170,9 +247,15 @@ type InstalledFile struct {
 // Watch is an endpoint, or files, that are looked at and never acted for.
 type Watch struct {
 	Address    string            `yaml:"address,omitempty" doc:"The address of an endpoint, as for a certificate's endpoints."`
-	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" later:"@starttls" doc:"The protocol that TLS carries. Absent: tls."`
+	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries. Absent: tls."`
 	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
-	File       string            `yaml:"file,omitempty" form:"path" doc:"The path of certificate files; * ? and [] match as in a shell."`
+	Module     string            `yaml:"module,omitempty" doc:"The module that says how it is probed. Empty: as usual."`
+	Family     string            `yaml:"family,omitempty" enum:"ip4 ip6" doc:"Probe only addresses of this family. Empty: both."`
+	Addresses  []string          `yaml:"addresses,omitempty" doc:"IP addresses to probe instead of looking the host up."`
+	WithoutSNI bool              `yaml:"without_sni,omitempty" doc:"Whether every address is asked a second time without a name, as old clients do."`
+	Pins       []string          `yaml:"pins,omitempty" doc:"The keys that may be served, as for a certificate's endpoints."`
+	File       string            `yaml:"file,omitempty" form:"path" doc:"The path of certificate files, of any form that check reads; * ? and [] match as in a shell."`
+	Passphrase string            `yaml:"passphrase_file,omitempty" form:"path" doc:"A file with the passphrase that opens the files. Others may not read it."`
 	Labels     map[string]string `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
 	_          struct{}          `oneof:"address file"`
 }

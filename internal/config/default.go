@@ -4,8 +4,10 @@ import "time"
 
 // The paths that are taken where the configuration names none.
 const (
-	defaultCertbotDir = "/etc/letsencrypt"
-	defaultNginxConf  = "/etc/nginx/nginx.conf"
+	defaultCertbotDir  = "/etc/letsencrypt"
+	defaultNginxConf   = "/etc/nginx/nginx.conf"
+	defaultApacheConf  = "/etc/apache2/apache2.conf"
+	defaultHAProxyConf = "/etc/haproxy/haproxy.cfg"
 )
 
 // Default returns the configuration of a host that has no configuration file: what its
@@ -15,7 +17,9 @@ func Default() *Config {
 	c.setDefaults()
 	c.Discover = []Discover{
 		{Certbot: &DiscoverCertbot{ConfigDir: defaultCertbotDir}},
-		{Nginx: &DiscoverNginx{Config: defaultNginxConf}},
+		{Nginx: &DiscoverServer{}},
+		{Apache: &DiscoverServer{}},
+		{HAProxy: &DiscoverServer{}},
 	}
 	c.fillAlerting()
 	return c
@@ -47,6 +51,9 @@ func (p *Probe) setDefaults() {
 	p.Roots = []string{"system"}
 	p.Concurrency = 256
 	p.DeployGrace = 2 * time.Second
+	p.AllowPrivate = true
+	p.Revocation = "crl"
+	p.Records = true
 }
 
 func (m *TCPModule) setDefaults() {
@@ -57,11 +64,18 @@ func (m *TCPModule) setDefaults() {
 func (m *HTTPModule) setDefaults() {
 	m.PreferredIPProtocol = "ip6"
 	m.IPProtocolFallback = true
+	m.Method = "GET"
+	m.FollowRedirects = true
 }
 
 func (d *DiscoverCertbot) setDefaults() { d.ConfigDir = defaultCertbotDir }
 
-func (d *DiscoverNginx) setDefaults() { d.Config = defaultNginxConf }
+func (d *DiscoverHTTPSD) setDefaults() { d.RefreshInterval = time.Minute }
+
+func (d *DiscoverDNS) setDefaults() {
+	d.Type = "SRV"
+	d.RefreshInterval = 30 * time.Second
+}
 
 func (s *CertbotSource) setDefaults() { s.ConfigDir = defaultCertbotDir }
 

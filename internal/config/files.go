@@ -29,7 +29,13 @@ func checkFiles(c *Config, r *report) {
 			f.secret(fmt.Sprintf("alerting.receivers[%d].webhook.headers_file", i), receiver.Webhook.HeadersFile)
 		}
 	}
+	for i, w := range c.Watch {
+		f.secret(fmt.Sprintf("watch[%d].passphrase_file", i), w.Passphrase)
+	}
 	for i, certificate := range c.Certificates {
+		if files := certificate.Source.Files; files != nil {
+			f.secret(fmt.Sprintf("certificates[%d].source.files.passphrase_file", i), files.PassphraseFile)
+		}
 		for j, d := range certificate.Deploy {
 			key := fmt.Sprintf("certificates[%d].deploy[%d]", i, j)
 			f.program(key+".test", d.Test)
@@ -43,6 +49,7 @@ type fileChecker struct{ *report }
 
 func (f *fileChecker) modules(c *Config) {
 	for name, m := range c.Modules {
+		f.tlsConfig("modules."+name+".tls_config", m.TLSConfig)
 		if m.TCP != nil {
 			f.tlsConfig("modules."+name+".tcp.tls_config", m.TCP.TLSConfig)
 		}

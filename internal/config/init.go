@@ -11,17 +11,20 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-// Init returns the text of a configuration file for the certificates that were found on
-// a host. Everything is observed and nothing is acted on; what an owner may opt in to
+// Init returns the text of a configuration file for what was found on a host: certificates,
+// endpoints of others', and the servers whose configuration is there to be read, such as
+// "nginx". Everything is observed and nothing is acted on; what an owner may opt in to
 // stands beside it as comments. The text passes [Parse].
-func Init(host []certmedic.Certificate) []byte {
+func Init(host []certmedic.Certificate, servers []string) []byte {
 	var b bytes.Buffer
 	b.WriteString(initHead)
-	b.WriteString(initDiscover(host))
-	var managed []certmedic.Certificate
+	b.WriteString(initDiscover(host, servers))
+	var managed, others []certmedic.Certificate
 	for _, c := range host {
 		if c.Source.Kind != certmedic.SourceNone {
 			managed = append(managed, c)
+		} else {
+			others = append(others, c)
 		}
 	}
 	if len(managed) == 0 {
@@ -34,8 +37,32 @@ func Init(host []certmedic.Certificate) []byte {
 		c.Name = freeName(c.Name, names)
 		writeCertificate(&b, c)
 	}
+	writeOthers(&b, others)
 	b.WriteString(initTail)
 	return b.Bytes()
+}
+
+// writeOthers lists the endpoints whose certificate was found nowhere on the host.
+func writeOthers(b *bytes.Buffer, others []certmedic.Certificate) {
+	if len(others) == 0 {
+		b.WriteString(initWatch)
+		return
+	}
+	b.WriteString("\n# These serve certificates that were found nowhere on this host; they are looked at only.\nwatch:\n")
+	for _, c := range others {
+		for _, e := range c.Endpoints {
+			b.WriteString("  - ")
+			writeEndpoint(b, e)
+		}
+	}
+}
+
+func writeEndpoint(b *bytes.Buffer, e certmedic.Endpoint) {
+	fmt.Fprintf(b, "{address: %s, protocol: %s", quote(e.Address), quote(protocolOr(e.Protocol)))
+	if e.ServerName != "" {
+		fmt.Fprintf(b, ", server_name: %s", quote(e.ServerName))
+	}
+	b.WriteString("}\n")
 }
 
 const initHead = `# certmedic.yml: which certificates are watched, and what may be done about them.
@@ -59,12 +86,15 @@ const initExample = `
 #    remediation: {mode: auto, allow: [redeploy]}
 `
 
-const initTail = `
+const initWatch = `
 # What belongs to others is looked at, and never acted for.
 #watch:
 #  - {address: "api.example.com:443"}
+#  - {address: "mail.example.com", protocol: smtp}
 #  - {file: /etc/ssl/certs/own/*.pem}
+`
 
+const initTail = `
 alerting:
   receivers:
     - {name: log, log: {}}
@@ -73,9 +103,9 @@ alerting:
     - {to: [log], events: true}
 `
 
-// initDiscover keeps looking for certificates in the trees where some were found, so
-// that a lineage that is new tomorrow is watched, too.
-func initDiscover(host []certmedic.Certificate) string {
+// initDiscover keeps looking for certificates in the trees where some were found, and for
+// the endpoints of the servers that are there, so that what is new tomorrow is watched, too.
+func initDiscover(host []certmedic.Certificate, servers []string) string {
 	dirs := map[string]bool{}
 	for _, c := range host {
 		if c.Source.Kind == certmedic.SourceCertbot {
@@ -83,14 +113,19 @@ func initDiscover(host []certmedic.Certificate) string {
 		}
 	}
 	if len(dirs) == 0 {
-		return "\n# New lineages of certbot and servers of nginx are found here.\n" +
-			"discover:\n  - certbot: {config_dir: " + defaultCertbotDir + "}\n  - nginx: {config: " + defaultNginxConf + "}\n"
+		dirs[defaultCertbotDir] = true
 	}
-	text := "\n# Lineages that are not listed below are found here, and observed.\ndiscover:\n"
+	text := "\n# What is not listed below is found here, and observed.\ndiscover:\n"
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
 		text += "  - certbot: {config_dir: " + quote(dir) + "}\n"
 	}
-	return text
+	for _, server := range servers {
+		text += "  - " + server + ":\n"
+	}
+	if slices.Contains(servers, "nginx") {
+		text += "  # As nginx itself sees its configuration, by a command, instead:\n  #- nginx: {command: [nginx, -T]}\n"
+	}
+	return text + "  # Targets of Prometheus:\n  #- file_sd: {files: [/etc/certmedic/targets/*.yml]}\n"
 }
 
 func writeCertificate(b *bytes.Buffer, c certmedic.Certificate) {
@@ -103,11 +138,8 @@ func writeCertificate(b *bytes.Buffer, c certmedic.Certificate) {
 			"    #endpoints:\n    #  - {address: \"www.example.com:443\"}\n")
 	}
 	for _, e := range c.Endpoints {
-		fmt.Fprintf(b, "      - {address: %s, protocol: %s", quote(e.Address), quote(protocolOr(e.Protocol)))
-		if e.ServerName != "" {
-			fmt.Fprintf(b, ", server_name: %s", quote(e.ServerName))
-		}
-		b.WriteString("}\n")
+		b.WriteString("      - ")
+		writeEndpoint(b, e)
 	}
 	b.WriteString("    # To let certmedic run the deployment again where it failed:\n" +
 		"    #remediation: {mode: auto, allow: [redeploy]}\n")

@@ -82,8 +82,8 @@ func TestParseOfEveryKey(t *testing.T) {
 	if c.Rules.Adjust["renewed-not-served"].KeepFiringFor != nil {
 		t.Error("an adjustment that is absent is there")
 	}
-	if c.Discover[1].Nginx.Config != "/etc/nginx/nginx.conf" {
-		t.Errorf("a section without keys has no defaults: %+v", c.Discover[1].Nginx)
+	if c.Discover[1].Nginx == nil {
+		t.Error("a section without keys is not there")
 	}
 	if c.Certificates[0].Labels["tier"] != "1" {
 		t.Errorf("a number is no label: %q", c.Certificates[0].Labels)
@@ -173,19 +173,26 @@ func TestParseRefuses(t *testing.T) {
 		{"a boolean in quotes", `rules: {defaults: "false"}`, `must be true or false, not "false"`},
 		{"a fraction for a number", "probe: {concurrency: 1.5}", `must be a whole number, not "1.5"`},
 		{"too much concurrency", "probe: {concurrency: 65537}", "must be between 1 and 65536"},
-		{"roots that are no path", "probe: {roots: corp}", `x:1:16: probe.roots: "corp" is neither system nor an absolute path`},
+		{"roots that are no path", "probe: {roots: corp}", `x:1:16: probe.roots: "corp" is none of system, mozilla and an absolute path`},
 		{"no roots", "probe: {roots: []}", "needs at least one"},
-		{"mozilla's roots", "probe: {roots: [mozilla]}", "probe.roots[0]: mozilla is not supported by this version"},
+		{"roots by a name", "probe: {roots: [apple]}", "none of system, mozilla and an absolute path"},
 		{"a resolver by name", "probe: {resolvers: [dns.example.com]}", "neither an IP address nor IP:port"},
 		{"a target that is a URL", `probe: {allow_targets: ["https://a"]}`, "is no host name"},
 		{"a prober that is to come", "modules: {a: {prober: icmp}}", `"icmp" is not supported by this version`},
-		{"TCP without TLS", "modules: {a: {prober: tcp}}", "TCP without TLS is not supported"},
+		{"TCP without TLS", "modules: {a: {prober: tcp}}", "TCP without TLS is not probed"},
 		{"tcp for the http prober", "modules: {a: {prober: http, tcp: {tls: true}}}", "is for prober: tcp"},
 		{"a client certificate without its key", "modules: {a: {prober: http, http: {tls_config: {cert_file: /a}}}}", "belong together"},
 		{"TLS versions upside down", "modules: {a: {prober: http, http: {tls_config: {min_version: TLS13, max_version: TLS12}}}}", "newer than max_version"},
-		{"a status code to expect", "modules: {a: {prober: http, http: {valid_status_codes: [200]}}}", "not supported by this version"},
-		{"nginx's command", "discover: [{nginx: {command: [nginx, -T]}}]", "discover[0].nginx.command: not supported"},
-		{"a discovery that is to come", "discover: [{file_sd: {files: [/a]}}]", "discover[0].file_sd: not supported"},
+		{"a status code that is none", "modules: {a: {prober: http, http: {valid_status_codes: [2000]}}}", "valid_status_codes[0]: must be between 100 and 599"},
+		{"a header's pattern that is none", "modules: {a: {prober: http, http: {fail_if_header_matches: [{header: A, regexp: '('}]}}}", "missing closing )"},
+		{"a proxy without a host", "modules: {a: {protocol: tls, proxy_url: 'socks5:'}}", "it is no proxy"},
+		{"a module that is not there", "watch: [{address: a, module: corp}]", `watch[0].module: there is no module "corp"`},
+		{"a family that is none", "watch: [{address: a, family: ipv4}]", `"ipv4" is none of ip4, ip6`},
+		{"an address that is a name", "watch: [{address: a, addresses: [b]}]", `"b" is no IP address`},
+		{"a pin of a watched file", "watch: [{file: /a, pins: [x]}]", "are for addresses, not for files"},
+		{"a command of haproxy", "discover: [{haproxy: {command: [haproxy, -vv]}}]", "haproxy has no command that prints its configuration"},
+		{"a folder with targets", "discover: [{http_sd: {url: /a}}]", "is no URL of http or https"},
+		{"names without a port", "discover: [{dns: {names: [a], type: A}}]", "discover[0].dns.port: must be between 1 and 65535"},
 		{"two discoveries in one", "discover: [{nginx: {}, certbot: {}}]", "certbot and nginx, of which only one may be there"},
 		{"an empty list element", "discover: [~]", "discover[0]: the list has an empty element"},
 		{"a certificate without a source", "certificates: [{name: a}]", "certificates[0].source: is missing"},
@@ -198,7 +205,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a label that Prometheus would not take", certificate("labels: {a-b: x}"), "is no label name"},
 		{"an address without a port for a name that has none", certificate(`endpoints: [{address: "a:b:c"}]`), "is not host:port"},
 		{"an address with a space", certificate(`endpoints: [{address: "a b:443"}]`), "neither a DNS name nor an IP address"},
-		{"a protocol that is to come", certificate("endpoints: [{address: a, protocol: smtp}]"), `"smtp" is not supported by this version`},
+		{"a protocol that is none", certificate("endpoints: [{address: a, protocol: smpt}]"), `"smpt" is none of`},
 		{"an endpoint twice, once with its port", certificate(`endpoints: [{address: a}, {address: "a:443"}]`), "is the same endpoint as"},
 		{"a pin that is too short", certificate("endpoints: [{address: a, pins: [sha256/AAAA]}]"), "base64 of 32 bytes"},
 		{"a deployment elsewhere", certificate("deploy: [{on: [web1], reload: [x]}]"), `"web1" is not supported by this version`},
@@ -345,7 +352,7 @@ func TestDefaultCanBeShownAndRead(t *testing.T) {
 	if err != nil || len(warnings) != 0 {
 		t.Fatalf("%v %v", warnings, err)
 	}
-	if len(c.Discover) != 2 || c.Remediation.Mode != certmedic.ModeObserve {
+	if len(c.Discover) != 4 || c.Remediation.Mode != certmedic.ModeObserve {
 		t.Errorf("the default does not discover and observe: %+v", c)
 	}
 }

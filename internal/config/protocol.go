@@ -1,40 +1,26 @@
 package config
 
-// port returns the port that a protocol has of its own, and whether this version speaks
-// the protocol. These begin with TLS; the port is IANA's.
+import (
+	"strconv"
+
+	"github.com/certmedic/certmedic/probe/live"
+)
+
+// port returns the port that a protocol has of its own, and whether there is such a
+// protocol.
 func port(protocol string) (string, bool) {
-	for _, p := range protocols() {
-		if p.name == protocol {
-			return p.port, true
-		}
+	p, err := live.ParseProtocol(protocol)
+	if err != nil {
+		return "", false
 	}
-	return "", false
+	return strconv.Itoa(int(p.Port)), true
 }
 
-type protocol struct{ name, port string }
-
-func protocols() []protocol {
-	return []protocol{
-		{"tls", "443"},
-		{"https", "443"},
-		{"smtps", "465"},
-		{"imaps", "993"},
-		{"pop3s", "995"},
-		{"ldaps", "636"},
-		{"ftps", "990"},
-		{"nntps", "563"},
-		{"ircs", "6697"},
-		{"xmpps", "5223"},
-		{"dot", "853"},
-		{"amqps", "5671"},
-		{"mqtts", "8883"},
+// protocols returns the names of the protocols.
+func protocols() []string {
+	var names []string
+	for _, p := range live.Protocols() {
+		names = append(names, p.Name)
 	}
-}
-
-// upgraded lists the protocols that begin in plain text, or are not TCP: they are known,
-// and a later version speaks them.
-func upgraded() []string {
-	return []string{
-		"smtp", "imap", "pop3", "ftp", "ldap", "postgres", "mysql", "xmpp", "sieve", "nntp", "irc", "quic",
-	}
+	return names
 }

@@ -59,20 +59,12 @@ func fieldOf(index int, tag reflect.StructTag) field {
 	}
 }
 
-// words splits a tag into its words, and expands the two lists of protocols.
+// words splits a tag into its words, and expands the list of protocols.
 func words(tag string) []string {
-	switch tag {
-	case "@protocols":
-		var names []string
-		for _, p := range protocols() {
-			names = append(names, p.name)
-		}
-		return names
-	case "@starttls":
-		return upgraded()
-	default:
-		return strings.Fields(tag)
+	if tag == "@protocols" {
+		return protocols()
 	}
+	return strings.Fields(tag)
 }
 
 func (m mapping) field(key string) (field, bool) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,8 @@ import (
 // validator says what is wrong with values that could be read.
 type validator struct {
 	*report
-	broken map[string]bool
+	broken  map[string]bool
+	modules []string // the names that endpoints may give
 }
 
 // errorf adds a problem, unless the value, or something around it, could not be read in
@@ -39,6 +41,7 @@ func (v *validator) config(c *Config) {
 	v.absolute("state_dir", c.StateDir)
 	v.remediation(c.Remediation)
 	v.probe(c)
+	v.modules = slices.Collect(maps.Keys(c.Modules))
 	for name, m := range c.Modules {
 		v.module("modules."+name, m)
 	}
@@ -102,11 +105,9 @@ func rootKey(c *Config, i int) string {
 
 func (v *validator) root(key, root string) {
 	switch {
-	case root == "system":
-	case root == "mozilla":
-		v.errorf(key, "mozilla is not supported by this version; name a PEM file with these roots")
+	case root == "system", root == "mozilla":
 	case !filepath.IsAbs(root):
-		v.errorf(key, "%q is neither system nor an absolute path", root)
+		v.errorf(key, "%q is none of system, mozilla and an absolute path", root)
 	}
 }
 
@@ -119,54 +120,6 @@ func (v *validator) target(key, target string) {
 	}
 	if !isHostName(strings.TrimPrefix(target, "*.")) {
 		v.errorf(key, "%q is no host name, address or network such as 10.0.0.0/8", target)
-	}
-}
-
-func (v *validator) module(key string, m Module) {
-	if !isName(lastKey(key)) {
-		v.errorf(key, "a name is made of letters, digits and . _ * -")
-	}
-	v.notNegative(key+".timeout", m.Timeout)
-	switch {
-	case m.TCP != nil && m.Prober != "tcp":
-		v.errorf(key+".tcp", "is for prober: tcp")
-	case m.HTTP != nil && m.Prober != "http":
-		v.errorf(key+".http", "is for prober: http")
-	case m.Prober == "tcp" && (m.TCP == nil || !m.TCP.TLS):
-		v.errorf(key+".tcp.tls", "must be true: TCP without TLS is not supported by this version")
-	}
-	if m.TCP != nil {
-		v.tlsConfig(key+".tcp.tls_config", m.TCP.TLSConfig)
-	}
-	if m.HTTP != nil {
-		v.tlsConfig(key+".http.tls_config", m.HTTP.TLSConfig)
-	}
-}
-
-func (v *validator) tlsConfig(key string, t *TLSConfig) {
-	if t == nil {
-		return
-	}
-	v.path(key+".ca_file", t.CAFile)
-	v.path(key+".cert_file", t.CertFile)
-	v.path(key+".key_file", t.KeyFile)
-	if (t.CertFile == "") != (t.KeyFile == "") {
-		v.errorf(key, "cert_file and key_file belong together")
-	}
-	if t.MinVersion != "" && t.MaxVersion != "" && t.MinVersion > t.MaxVersion {
-		v.errorf(key+".min_version", "%s is newer than max_version %s", t.MinVersion, t.MaxVersion)
-	}
-}
-
-func (v *validator) discover(all []Discover) {
-	for i, d := range all {
-		key := fmt.Sprintf("discover[%d]", i)
-		if d.Certbot != nil {
-			v.absolute(key+".certbot.config_dir", d.Certbot.ConfigDir)
-		}
-		if d.Nginx != nil {
-			v.absolute(key+".nginx.config", d.Nginx.Config)
-		}
 	}
 }
 

@@ -1,15 +1,16 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 func (v *validator) certificates(all []Certificate) {
@@ -49,6 +50,7 @@ func (v *validator) source(key string, s Source) {
 		v.absolute(key+".files.cert", s.Files.Cert)
 		v.path(key+".files.key", s.Files.Key)
 		v.path(key+".files.chain", s.Files.Chain)
+		v.path(key+".files.passphrase_file", s.Files.PassphraseFile)
 	}
 }
 
@@ -57,12 +59,25 @@ func (v *validator) endpoints(key string, all []Endpoint) {
 	for i, e := range all {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		v.endpoint(at, e.Address, e.Protocol, e.ServerName)
+		v.way(at, e.Module, e.Addresses, e.Pins)
 		v.labels(at+".labels", e.Labels)
-		for j, pin := range e.Pins {
-			v.pin(fmt.Sprintf("%s.pins[%d]", at, j), pin)
-		}
 		same := withPort(e.Address, e.Protocol) + " " + e.Protocol + " " + e.ServerName
 		v.once(at, same, seen)
+	}
+}
+
+// way checks how an endpoint is probed.
+func (v *validator) way(key, module string, addresses, pins []string) {
+	if module != "" && !slices.Contains(v.modules, module) {
+		v.errorf(key+".module", "there is no module %q", module)
+	}
+	for i, address := range addresses {
+		if !isAddress(address) {
+			v.errorf(fmt.Sprintf("%s.addresses[%d]", key, i), "%q is no IP address", address)
+		}
+	}
+	for i, pin := range pins {
+		v.pin(fmt.Sprintf("%s.pins[%d]", key, i), pin)
 	}
 }
 
@@ -83,11 +98,16 @@ func (v *validator) watch(all []Watch) {
 		switch {
 		case w.File != "":
 			v.pattern(key+".file", w.File)
-			if w.Protocol != "" || w.ServerName != "" {
-				v.errorf(key, "protocol and server_name are for addresses, not for files")
+			v.path(key+".passphrase_file", w.Passphrase)
+			if w.Protocol != "" || w.ServerName != "" || w.Module != "" || w.Family != "" || w.WithoutSNI || len(w.Addresses)+len(w.Pins) > 0 {
+				v.errorf(key, "protocol, server_name, module, family, addresses, without_sni and pins are for addresses, not for files")
 			}
 		case w.Address != "":
 			v.endpoint(key, w.Address, w.Protocol, w.ServerName)
+			v.way(key, w.Module, w.Addresses, w.Pins)
+			if w.Passphrase != "" {
+				v.errorf(key+".passphrase_file", "is for files")
+			}
 			v.once(key, w.endpointName(), seen)
 		default:
 			v.errorf(key, "the address or file is empty")
@@ -118,10 +138,8 @@ func isAddress(s string) bool {
 }
 
 func (v *validator) pin(key, pin string) {
-	encoded, ok := strings.CutPrefix(pin, "sha256/")
-	hash, err := base64.StdEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(hash) != 32 {
-		v.errorf(key, "%q is not sha256/ and the base64 of 32 bytes", pin)
+	if err := inspect.CheckPin(pin); err != nil {
+		v.errorf(key, "%s", err)
 	}
 }
 

@@ -38,7 +38,7 @@ func identity(v *watchdog.View, chosen map[string]string, more ...label) labels 
 func reserved(name string) bool {
 	return slices.Contains([]string{
 		"certificate", "endpoint", "address", "stage", "code", "sha256", "serial", "issuer", "subject",
-		"version", "cipher", "group", "job", "instance", "le", "quantile",
+		"version", "cipher", "group", "variant", "job", "instance", "le", "quantile",
 	}, name)
 }
 
@@ -119,7 +119,11 @@ func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
 	}
 	for i := range e.Addresses {
 		a := &e.Addresses[i]
-		at := identity(v, chosen, label{"endpoint", e.Address}, label{"address", a.Address})
+		place := []label{{"endpoint", e.Address}, {"address", a.Address}}
+		if a.Variant != certmedic.VariantUsual {
+			place = append(place, label{"variant", string(a.Variant)}) // other servers have no such label
+		}
+		at := identity(v, chosen, place...)
 		r.probe(e, a, at)
 		r.served(a, at)
 		r.findings(at, slices.Concat(a.Findings, e.Findings, drift(v, a)))

@@ -21,13 +21,15 @@ install_into() {
   mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
   mount -t tmpfs -o mode=755 tmpfs "$root/run"
   cp --remove-destination --dereference /etc/resolv.conf "$root/etc/resolv.conf"
+  hostname layer.example.test # packages that ask for the host's full name when they are configured get this one
+  echo "127.0.0.1 layer.example.test localhost" >"$root/etc/hosts"
   printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" # no service starts while it is installed
   chmod 755 "$root/usr/sbin/policy-rc.d"
   chroot "$root" env DEBIAN_FRONTEND=noninteractive sh -ec \
     'apt-get update -qq; apt-get install -y -qq --no-install-recommends "$@"' sh "$@" >"$mnt/log" 2>&1 </dev/null ||
     { tail -n 20 "$mnt/log" >&2; die "apt-get could not install $*"; }
   umount --recursive "$root"
-  rm -rf "$mnt"/up/var/lib/apt/lists "$mnt"/up/var/cache/apt "$mnt"/up/var/log/apt "$mnt"/up/etc/resolv.conf "$mnt"/up/usr/sbin/policy-rc.d
+  rm -rf "$mnt"/up/var/lib/apt/lists "$mnt"/up/var/cache/apt "$mnt"/up/var/log/apt "$mnt"/up/etc/{resolv.conf,hosts} "$mnt"/up/usr/sbin/policy-rc.d
   tar --create --file "$archive.new" --directory "$mnt/up" --numeric-owner \
     --xattrs --xattrs-include='trusted.overlay.opaque' --xattrs-include='security.*' .
   mv "$archive.new" "$archive"
@@ -55,6 +57,6 @@ flock --timeout 600 9 || die "another build holds $dir/lock"
 if [ ! -e "$archive" ]; then
   echo "layer: installing into layer \"$name\" (once, kept in $dir): ${packages[*]}" >&2
   rm -f "$dir/$name"-*.tar "$dir/$name"-*.tar.new
-  unshare --mount --pid --fork --kill-child bash "$here/layer.sh" --install "$archive" "$dir/mnt" "${packages[@]}" 9>&-
+  unshare --mount --uts --pid --fork --kill-child bash "$here/layer.sh" --install "$archive" "$dir/mnt" "${packages[@]}" 9>&-
 fi
 echo "$archive"

@@ -14,7 +14,7 @@ import (
 // entry is the present picture of one certificate. The watchdog's lock guards it.
 type entry struct {
 	cert     certmedic.Certificate
-	shared   map[string]bool // addresses that several endpoints have, with a server name each
+	names    map[certmedic.EndpointKey]string // of the endpoints, each its own
 	stored   certmedic.Stored
 	problems []certmedic.Finding   // of the stored version's chain, dates and names
 	read     bool                  // the source was read at least once
@@ -50,13 +50,8 @@ func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry
 	if m.Seen == nil {
 		m.Seen = map[string]certmedic.CertFacts{}
 	}
-	addresses, shared := map[string]bool{}, map[string]bool{}
-	for _, ep := range c.Endpoints {
-		shared[ep.Address] = shared[ep.Address] || addresses[ep.Address]
-		addresses[ep.Address] = true
-	}
 	e := &entry{
-		cert: c, shared: shared, memory: m, state: state,
+		cert: c, names: names(c.Endpoints), memory: m, state: state,
 		observed: map[string]certmedic.Observation{}, drifting: map[string]time.Time{},
 	}
 	maps.DeleteFunc(e.memory.Seen, func(at string, _ certmedic.CertFacts) bool {
@@ -66,12 +61,30 @@ func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry
 	return e
 }
 
-// name names an endpoint: its address, and its server name where others share the address.
-func (e *entry) name(ep certmedic.Endpoint) string {
-	if e.shared[ep.Address] {
-		return ep.Address + "/" + ep.ServerName
+// name names an endpoint, see [names].
+func (e *entry) name(ep certmedic.Endpoint) string { return e.names[ep.Key()] }
+
+// names names endpoints as shortly as tells them apart: by the address, and by the server
+// name where others share the address, and by the protocol where others share both.
+func names(endpoints []certmedic.Endpoint) map[certmedic.EndpointKey]string {
+	count := map[string]int{}
+	long := func(ep certmedic.Endpoint) string { return ep.Address + "/" + ep.ServerName }
+	for _, ep := range endpoints {
+		count[ep.Address]++
+		count[long(ep)]++
 	}
-	return ep.Address
+	all := make(map[certmedic.EndpointKey]string, len(endpoints))
+	for _, ep := range endpoints {
+		switch {
+		case count[ep.Address] == 1:
+			all[ep.Key()] = ep.Address
+		case count[long(ep)] == 1:
+			all[ep.Key()] = long(ep)
+		default:
+			all[ep.Key()] = long(ep) + " (" + ep.Protocol + ")"
+		}
+	}
+	return all
 }
 
 // endpoints returns the certificate's endpoints by their keys for the scheduler.
@@ -160,7 +173,7 @@ func dropOldest[K comparable](times map[K]time.Time, keep int) {
 func (e *entry) see(o certmedic.Observation) (remember bool) {
 	name := e.name(o.Endpoint)
 	e.observed[name] = o
-	for _, a := range o.Addresses {
+	for _, a := range e.speaking(o.Addresses) {
 		leaf, ok := a.Leaf()
 		if !ok {
 			continue
@@ -218,7 +231,7 @@ func (e *entry) compare(now time.Time) {
 	leaf, ok := e.stored.Leaf()
 	drifting := map[string]time.Time{}
 	for name, o := range e.observed {
-		for _, a := range o.Addresses {
+		for _, a := range e.speaking(o.Addresses) {
 			at := place(name, a.Address)
 			since, was := e.drifting[at]
 			served, reached := a.Leaf()

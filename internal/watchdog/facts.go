@@ -183,7 +183,7 @@ func (e *entry) unseen() string {
 		case o.Time.Before(e.changed):
 			return name + " was not probed since the version changed"
 		}
-		for _, a := range o.Addresses {
+		for _, a := range e.speaking(o.Addresses) {
 			if !a.Reached() {
 				return spoken(place(name, a.Address)) + " presents no certificate"
 			}
@@ -204,7 +204,7 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 		o, ok := e.observed[name]
 		c.Findings = add(c, "certificate.findings", c.Findings, name, o.Findings)
 		for _, a := range o.Addresses {
-			at := spoken(place(name, a.Address))
+			at := e.spokenOf(name, a)
 			c.Findings = add(c, "certificate.findings", c.Findings, at, a.Findings)
 			if !a.Reached() {
 				c.Incomplete["certificate.findings"] = at + " presents no certificate"
@@ -331,11 +331,13 @@ func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.Endpoi
 	}
 	f.Split = certmedic.HasFinding(o.Findings, certmedic.SplitServing)
 	var support rules.Support
+	for _, a := range e.speaking(o.Addresses) {
+		f.Addresses = append(f.Addresses, e.addressFacts(ep, a, now))
+	}
 	for _, a := range o.Addresses {
 		f.Reachable = f.Reachable || a.Reached()
-		f.Addresses = append(f.Addresses, e.addressFacts(ep, a, now))
 		if a.Error != nil {
-			at := spoken(place(name, a.Address))
+			at := e.spokenOf(name, a)
 			support.Members = append(support.Members, at)
 			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(a.Error.Reason) + ": " + a.Error.Detail})
 		}

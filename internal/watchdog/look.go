@@ -61,7 +61,7 @@ func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
 	s := remediate.Sight{Certificate: e.cert, Stored: e.stored, Since: e.changed, Problems: e.problems}
 	stored, _ := e.stored.Leaf()
 	for _, o := range observations {
-		for _, a := range o.Addresses {
+		for _, a := range e.speaking(o.Addresses) {
 			served := remediate.Served{
 				Address: spoken(place(e.name(o.Endpoint), a.Address)),
 				Bound:   e.bound(o.Endpoint, a.Address),

@@ -143,7 +143,7 @@ func (e *entry) endpointView(ep certmedic.Endpoint) EndpointView {
 	}
 	v.Time, v.Duration, v.Findings = o.Time, o.Duration, o.Findings
 	for _, a := range slices.Concat(o.Addresses, e.unresolved(name, o)) {
-		v.Addresses = append(v.Addresses, e.addressView(ep, a))
+		v.Addresses = append(v.Addresses, e.addressView(ep, a, e.speaks(a, o.Addresses)))
 	}
 	return v
 }
@@ -167,9 +167,12 @@ func (e *entry) unresolved(name string, o certmedic.Observation) []certmedic.Add
 	return lost
 }
 
-func (e *entry) addressView(ep certmedic.Endpoint, a certmedic.AddressObservation) AddressView {
+func (e *entry) addressView(ep certmedic.Endpoint, a certmedic.AddressObservation, speaks bool) AddressView {
 	at := place(e.name(ep), a.Address)
 	v := AddressView{AddressObservation: a, Bound: e.bound(ep, a.Address)}
+	if !speaks && a.Reached() {
+		return v
+	}
 	served, reached := a.Leaf()
 	stored, hasStored := e.stored.Leaf()
 	if reached && hasStored {

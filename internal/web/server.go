@@ -36,9 +36,11 @@ type Options struct {
 	Backend Backend
 	Metrics http.Handler
 	Probe   http.Handler
-	Login   bool // the listeners of the web configuration ask for a login
-	Version string
-	Log     *slog.Logger
+	// ProbeLogs shows the recent probes of /probe.
+	ProbeLogs http.Handler
+	Login     bool // the listeners of the web configuration ask for a login
+	Version   string
+	Log       *slog.Logger
 }
 
 // Server holds the handlers.
@@ -55,6 +57,8 @@ func (s *Server) Public() http.Handler {
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", page.Assets()))
 	mux.Handle("GET /metrics", s.o.Metrics)
 	mux.Handle("GET /probe", s.o.Probe)
+	mux.Handle("GET /logs", s.o.ProbeLogs)
+	mux.HandleFunc("GET /sd", s.sd)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "certmedic is healthy.") })
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))

@@ -76,7 +76,7 @@ func newServer(b *backend, login bool) *web.Server {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	}
 	return web.New(web.Options{
-		Backend: b, Metrics: say("the metrics"), Probe: say("the probe"), Login: login, Version: "1", Log: slog.New(slog.DiscardHandler),
+		Backend: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: login, Version: "1", Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -187,7 +187,7 @@ func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	proxy := r.settings().Proxy
 	system := net.Dialer{Timeout: d.timeout()}
 	if proxy == nil && d.Dial == nil {
-		return system.DialTCP(ctx, "tcp", netip.AddrPort{}, r.Address)
+		return system.DialContext(ctx, "tcp", r.Address.String()) // DialTCP binds a port first, for which it searches long
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 
 // The names of sets that are no paths.
 const (
-	System = "system"  // what the operating system trusts
+	System = "system"  // what the operating system trusts; where it has no roots, as in small containers, what Mozilla trusts
 	Public = "mozilla" // what Mozilla's programs trust, as of this program's build
 )
 
@@ -58,7 +58,7 @@ func system() (*x509.CertPool, error) {
 		return nil, err
 	}
 	if pool.Equal(x509.NewCertPool()) {
-		return nil, errors.New("this host has none; install ca-certificates, or use mozilla")
+		return Mozilla(), nil
 	}
 	return pool, nil
 }

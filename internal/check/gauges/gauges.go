@@ -15,26 +15,27 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-// Gauges are the series of any number of observations.
+// Gauges are the series of any number of observations. As a collector it is unchecked,
+// since only the series of variants have a label of that name.
 type Gauges struct {
-	success, notAfter, notBefore, remaining, finding *prometheus.GaugeVec
+	series map[string]prometheus.Metric // by name and labels; the last of equal ones counts
 }
 
 // New returns gauges without series, registered with the registerer.
 func New(r prometheus.Registerer) *Gauges {
-	g := &Gauges{
-		success:   vec("certmedic_probe_success", "1 if a certificate was presented in which nothing critical was found."),
-		notAfter:  vec("certmedic_served_not_after_timestamp_seconds", "End of the leaf that is served, in unix seconds."),
-		notBefore: vec("certmedic_served_not_before_timestamp_seconds", "Beginning of the leaf that is served, in unix seconds."),
-		remaining: vec("certmedic_served_lifetime_remaining_ratio", "Share of the lifetime of the leaf that is served that is left; negative once it has ended."),
-		finding:   vec("certmedic_finding", "1 for each finding, by code.", "code"),
-	}
-	r.MustRegister(g.success, g.notAfter, g.notBefore, g.remaining, g.finding)
+	g := &Gauges{series: map[string]prometheus.Metric{}}
+	r.MustRegister(g)
 	return g
 }
 
-func vec(name, help string, more ...string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, append([]string{"certificate", "endpoint", "address"}, more...))
+// Describe describes nothing, see [prometheus.Collector].
+func (g *Gauges) Describe(chan<- *prometheus.Desc) {}
+
+// Collect hands on the series, see [prometheus.Collector].
+func (g *Gauges) Collect(to chan<- prometheus.Metric) {
+	for _, m := range g.series {
+		to <- m
+	}
 }
 
 // Add sets the series of an endpoint's addresses as of now. Findings of the endpoint as a
@@ -42,24 +43,41 @@ func vec(name, help string, more ...string) *prometheus.GaugeVec {
 func (g *Gauges) Add(endpoint string, addresses []certmedic.AddressObservation, findings []certmedic.Finding, now time.Time) {
 	for i := range addresses {
 		a := &addresses[i]
-		labels := []string{"", valid(endpoint), valid(a.Address)}
-		g.success.WithLabelValues(labels...).Set(bit(a.Reached() && certmedic.StatusOf(a.Findings...) != certmedic.StatusCritical))
+		at := place{{"certificate", ""}, {"endpoint", endpoint}, {"address", a.Address}}
+		if a.Variant != certmedic.VariantUsual {
+			at = append(at, pair{"variant", string(a.Variant)})
+		}
+		fine := a.Reached() && certmedic.StatusOf(a.Findings...) != certmedic.StatusCritical
+		g.set("certmedic_probe_success", "1 if a certificate was presented in which nothing critical was found.", bit(fine), at)
 		if leaf, ok := a.Leaf(); ok {
-			g.notAfter.WithLabelValues(labels...).Set(float64(leaf.NotAfter.Unix()))
-			g.notBefore.WithLabelValues(labels...).Set(float64(leaf.NotBefore.Unix()))
-			g.remaining.WithLabelValues(labels...).Set(leaf.RemainingRatio(now))
+			g.set("certmedic_served_not_after_timestamp_seconds", "End of the leaf that is served, in unix seconds.", float64(leaf.NotAfter.Unix()), at)
+			g.set("certmedic_served_not_before_timestamp_seconds", "Beginning of the leaf that is served, in unix seconds.", float64(leaf.NotBefore.Unix()), at)
+			g.set("certmedic_served_lifetime_remaining_ratio", "Share of the lifetime of the leaf that is served that is left; negative once it has ended.", leaf.RemainingRatio(now), at)
 		}
-		for _, f := range a.Findings {
-			g.finding.WithLabelValues(append(labels, string(f.Code))...).Set(1)
-		}
-		for _, f := range findings {
-			g.finding.WithLabelValues(append(labels, string(f.Code))...).Set(1)
+		for _, list := range [][]certmedic.Finding{a.Findings, findings} {
+			for _, f := range list {
+				g.set("certmedic_finding", "1 for each finding, by code.", 1, append(at[:len(at):len(at)], pair{"code", string(f.Code)}))
+			}
 		}
 	}
 }
 
-// valid returns the text as a label's value, which has to be UTF-8.
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+type pair struct{ name, value string }
+
+// place is the labels of a series.
+type place []pair
+
+func (g *Gauges) set(name, help string, value float64, at place) {
+	key := name
+	var names, values []string
+	for _, p := range at {
+		names = append(names, p.name)
+		values = append(values, strings.ToValidUTF8(p.value, "\uFFFD"))
+		key += "\x00" + p.name + "\x00" + p.value
+	}
+	desc := prometheus.NewDesc(name, help, names, nil)
+	g.series[key] = prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, values...)
+}
 
 func bit(b bool) float64 {
 	if b {

@@ -1,74 +1,110 @@
-// Package nginx reads nginx's configuration files for the servers that speak TLS: on
-// which addresses, under which names, with which certificates. It is called by package
-// discover. It only reads files: nothing is executed, nothing is resolved, and a
-// mistake in one file does not hide the servers of the others.
+// Package nginx reads nginx's configuration for the servers that speak TLS: on which
+// addresses, under which names, with which certificates. It is called by package discover.
+// It only reads files, or what `nginx -T` printed: nothing is executed, nothing is resolved,
+// and a mistake in one file does not hide the servers of the others.
 package nginx
 
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/certmedic/certmedic/probe/discover/conf"
 )
 
-// Server is one server block that listens with TLS.
-type Server struct {
-	Names        []string // of server_name, as written
-	Listen       []string // host:port of its TLS listens; the host is "*" for every IPv4 address
-	Certificates []Pair   // more than one where there is one for each kind of key
-	File         string   // where the block begins
-	Line         int
-}
-
-// Pair is a certificate's file with its key's. Paths are absolute where that of the
-// main file was.
-type Pair struct{ Cert, Key string }
-
-// The bounds of a configuration: how deep files may include each other, how many there
-// may be, how large one may be, in bytes, and how deep blocks may be nested.
-const (
-	maxDepth    = 16
-	maxFiles    = 2000
-	maxFileSize = 8 << 20
-	maxNesting  = 100
-)
+// maxNesting is how deep blocks may be nested.
+const maxNesting = 100
 
 // Parse reads a main configuration file and what it includes. Relative names are meant
 // from the main file's folder, as nginx means them. The servers are returned in the
 // order in which they are written; the error joins every mistake, each with file:line.
-func Parse(path string) ([]Server, error) {
-	p := &parser{prefix: filepath.Dir(path), tls: map[string]bool{}}
-	p.readFile(path, &block{}, 0)
-	return p.servers(), errors.Join(p.errs...)
+func Parse(path string) ([]conf.Server, error) {
+	return parse(path, conf.OnDisk())
+}
+
+// ParseDump reads what `nginx -T` printed, which is every file of the configuration behind
+// a line with its path, the main file first. No file is opened. The result is that of
+// [Parse].
+func ParseDump(output []byte) ([]conf.Server, error) {
+	texts, main := sections(string(output))
+	if main == "" {
+		return nil, errors.New("reading nginx's configuration: the output of nginx -T holds none")
+	}
+	return parse(main, conf.InDump(texts))
+}
+
+// sections splits the output of nginx -T into files, and returns the main file's path.
+func sections(output string) (texts map[string]string, main string) {
+	const mark = "# configuration file "
+	texts = map[string]string{}
+	path, start, at := "", 0, 0
+	for line := range strings.Lines(output) {
+		name, ok := strings.CutSuffix(strings.TrimRight(line, "\r\n"), ":")
+		if name, marked := strings.CutPrefix(name, mark); ok && marked {
+			if path != "" {
+				texts[path] = output[start:at]
+			}
+			path, start = filepath.Clean(name), at+len(line)
+			if main == "" {
+				main = path
+			}
+		}
+		at += len(line)
+	}
+	if path != "" {
+		texts[path] = output[start:]
+	}
+	return texts, main
+}
+
+func parse(path string, files *conf.Files) ([]conf.Server, error) {
+	p := &parser{prefix: filepath.Dir(path), files: files, tls: map[string]bool{}, defaults: map[string]*block{}}
+	text, err := files.Read(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading nginx's configuration: %w", err)
+	}
+	p.readText(path, text, &block{}, 0)
+	return p.servers(), p.problems.Err()
 }
 
 // parser gathers server blocks over all files.
 type parser struct {
-	prefix string
-	files  int
-	found  []*block
-	tls    map[string]bool // addresses that any server listens on with ssl
-	errs   []error
+	prefix   string
+	files    *conf.Files
+	found    []*block
+	tls      map[string]bool   // addresses that any server listens on with ssl
+	defaults map[string]*block // the default server of each address
+	problems conf.Problems
 }
 
 // block is a block of the configuration with the settings that count here.
 type block struct {
-	kind      string // the directive that opened it, empty for the top
-	outer     *block
-	file      string
-	line      int
-	names     []string
-	listens   []listen
-	certs     []string
-	keys      []string
-	sslSwitch string // of the old directive `ssl on`
+	kind     string // the directive that opened it, empty for the top
+	outer    *block
+	file     string
+	line     int
+	names    []string
+	listens  []listen
+	certs    []string
+	keys     []string
+	settings map[string]string // of the directives in [isSetting]
 }
 
 type listen struct {
 	address string
 	tls     bool
+	quic    bool
+	first   bool // marked as the address's default server
+}
+
+// key tells addresses apart: those of QUIC have default servers of their own.
+func (l listen) key() string {
+	if l.quic {
+		return "quic " + l.address
+	}
+	return l.address
 }
 
 // input is a file that is being read.
@@ -78,36 +114,9 @@ type input struct {
 	depth int // of includes
 }
 
-func (p *parser) fail(path string, line int, format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf("%s:%d: %w", path, line, fmt.Errorf(format, args...)))
-}
-
-func (p *parser) readFile(path string, in *block, depth int) {
-	p.files++
-	if p.files > maxFiles {
-		if p.files == maxFiles+1 {
-			p.errs = append(p.errs, fmt.Errorf("%s: more than %d files", path, maxFiles))
-		}
-		return
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s: not a regular file", path)
-	case info.Size() > maxFileSize:
-		err = fmt.Errorf("%s: larger than %d bytes", path, maxFileSize)
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(path)
-	}
-	if err != nil {
-		p.errs = append(p.errs, fmt.Errorf("reading nginx's configuration: %w", err))
-		return
-	}
-	text := strings.TrimPrefix(string(data), "\ufeff")
-	p.readBlock(&input{lexer: lexer{text: text, line: 1}, path: path, depth: depth}, in, 0)
+func (p *parser) readText(path, text string, b *block, depth int) {
+	text = strings.TrimPrefix(text, "\ufeff")
+	p.readBlock(&input{lexer: lexer{text: text, line: 1}, path: path, depth: depth}, b, 0)
 }
 
 // readBlock reads directives up to the block's end, or the file's for nesting 0. It
@@ -118,7 +127,7 @@ func (p *parser) readBlock(in *input, b *block, nesting int) bool {
 		tok, ok, err := in.next()
 		switch {
 		case err != nil:
-			p.errs = append(p.errs, fmt.Errorf("%s:%w", in.path, err))
+			p.problems.Add(fmt.Errorf("%s:%w", in.path, err))
 			return false
 		case !ok:
 			return p.atEnd(in, b, words, nesting)
@@ -127,7 +136,7 @@ func (p *parser) readBlock(in *input, b *block, nesting int) bool {
 			words = nil
 		case tok.is("}"):
 			if nesting == 0 || len(words) > 0 {
-				p.fail(in.path, tok.line, "unexpected %q", "}")
+				p.problems.At(in.path, tok.line, "unexpected %q", "}")
 			}
 			return nesting > 0
 		case tok.is("{"):
@@ -144,9 +153,9 @@ func (p *parser) readBlock(in *input, b *block, nesting int) bool {
 func (p *parser) atEnd(in *input, b *block, words []token, nesting int) bool {
 	switch {
 	case len(words) > 0:
-		p.fail(in.path, words[0].line, "the directive %q does not end", words[0].text)
+		p.problems.At(in.path, words[0].line, "the directive %q does not end", words[0].text)
 	case nesting > 0:
-		p.fail(in.path, b.line, "the block %q does not end", b.kind)
+		p.problems.At(in.path, b.line, "the block %q does not end", b.kind)
 	}
 	return false
 }
@@ -157,12 +166,12 @@ func (p *parser) openBlock(in *input, outer *block, words []token, nesting int) 
 		b.kind, b.line = words[0].text, words[0].line
 	}
 	if nesting > maxNesting {
-		p.fail(in.path, b.line, "blocks are nested more than %d deep", maxNesting)
+		p.problems.At(in.path, b.line, "blocks are nested more than %d deep", maxNesting)
 		return false
 	}
 	if strings.HasSuffix(b.kind, "_by_lua_block") {
 		if err := in.skipCode(); err != nil {
-			p.errs = append(p.errs, fmt.Errorf("%s:%w", in.path, err))
+			p.problems.Add(fmt.Errorf("%s:%w", in.path, err))
 			return false
 		}
 		return true
@@ -191,62 +200,96 @@ func (p *parser) directive(in *input, b *block, words []token) {
 		b.certs = append(b.certs, arg)
 	case "ssl_certificate_key":
 		b.keys = append(b.keys, arg)
-	case "ssl":
-		b.sslSwitch = arg
 	case "server_name":
 		for _, name := range words[1:] {
 			b.names = append(b.names, name.text)
 		}
 	case "listen":
 		p.listen(b, words[1:])
+	default:
+		b.set(words[0].text, arg)
 	}
+}
+
+// isSetting names the other directives that count, whose last value counts: the old switch
+// of TLS, the refusal of every handshake, and what a mail server speaks.
+func isSetting(directive string) bool {
+	return slices.Contains([]string{"ssl", "ssl_reject_handshake", "protocol", "starttls"}, directive)
+}
+
+func (b *block) set(directive, value string) {
+	if !isSetting(directive) {
+		return
+	}
+	if b.settings == nil {
+		b.settings = map[string]string{}
+	}
+	b.settings[directive] = value
+}
+
+// setting returns the value of a setting, of the block or of one around it.
+func (b *block) setting(directive string) string {
+	for ; b != nil; b = b.outer {
+		if value := b.settings[directive]; value != "" {
+			return value
+		}
+	}
+	return ""
 }
 
 func (p *parser) include(in *input, b *block, arg token) {
 	pattern := p.absolute(arg.text)
-	if in.depth >= maxDepth {
-		p.fail(in.path, arg.line, "files include each other more than %d deep", maxDepth)
+	if in.depth >= conf.MaxDepth {
+		p.problems.At(in.path, arg.line, "files include each other more than %d deep", conf.MaxDepth)
 		return
 	}
-	if !strings.ContainsAny(pattern, "*?[") {
-		if _, err := os.Stat(pattern); err != nil {
-			p.fail(in.path, arg.line, "include: %w", err)
-			return
+	files := []string{pattern}
+	if strings.ContainsAny(pattern, "*?[") {
+		var err error
+		if files, err = p.files.Glob(pattern); err != nil {
+			p.problems.At(in.path, arg.line, "include %q: %w", pattern, err)
 		}
-		p.readFile(pattern, b, in.depth+1)
-		return
-	}
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		p.fail(in.path, arg.line, "include %q: %w", pattern, err)
 	}
 	for _, file := range files {
-		p.readFile(file, b, in.depth+1)
+		text, err := p.files.Read(file)
+		if err != nil {
+			p.problems.At(in.path, arg.line, "include: %w", err)
+			continue
+		}
+		p.readText(file, text, b, in.depth+1)
 	}
 }
 
 func (p *parser) absolute(path string) string {
 	if filepath.IsAbs(path) {
-		return path
+		return filepath.Clean(path)
 	}
 	return filepath.Join(p.prefix, path)
 }
 
-// listen records a listening address. Sockets in the file system and QUIC are of no
-// use to a client that speaks TLS over TCP.
+// listen records a listening address; a socket in the file system is none. The default
+// server of an address is the one that is marked so, else the first.
 func (p *parser) listen(b *block, words []token) {
-	address := hostPort(words[0].text)
-	tls, quic := false, false
+	l := listen{address: hostPort(words[0].text)}
 	for _, word := range words[1:] {
-		tls = tls || word.text == "ssl"
-		quic = quic || word.text == "quic" || word.text == "http3"
+		switch word.text {
+		case "ssl":
+			l.tls = true
+		case "quic", "http3":
+			l.quic = true
+		case "default_server", "default":
+			l.first = true
+		}
 	}
-	if address == "" || quic {
+	if l.address == "" {
 		return
 	}
-	b.listens = append(b.listens, listen{address, tls})
-	if tls {
-		p.tls[address] = true
+	b.listens = append(b.listens, l)
+	if l.tls {
+		p.tls[l.address] = true
+	}
+	if l.first || p.defaults[l.key()] == nil {
+		p.defaults[l.key()] = b
 	}
 }
 
@@ -280,17 +323,19 @@ func firstPort(address string) string {
 	return address
 }
 
-// servers makes the result once all is read: a listen of one server with ssl makes
-// that address TLS for every server on it.
-func (p *parser) servers() []Server {
-	var out []Server
+// servers makes the result once all is read. A server that refuses every handshake is
+// none, though it may be the default of its addresses.
+func (p *parser) servers() []conf.Server {
+	var out []conf.Server
 	for _, b := range p.found {
-		s := Server{Names: b.names, File: b.file, Line: b.line, Certificates: p.pairs(b)}
-		on := b.inherited(func(b *block) []string { return nonEmpty(b.sslSwitch) })
+		if b.setting("ssl_reject_handshake") == "on" {
+			continue
+		}
+		s := conf.Server{Names: b.names, File: b.file, Line: b.line, Certificates: p.pairs(b)}
 		for _, l := range b.listens {
-			switchedOn := len(on) > 0 && on[0] == "on"
-			if (p.tls[l.address] || switchedOn) && !slices.Contains(s.Listen, l.address) {
-				s.Listen = append(s.Listen, l.address)
+			at := conf.Listen{Address: l.address, Protocol: p.protocol(b, l), Default: p.defaults[l.key()] == b}
+			if at.Protocol != "" && !slices.Contains(s.Listen, at) {
+				s.Listen = append(s.Listen, at)
 			}
 		}
 		if len(s.Listen) > 0 {
@@ -298,6 +343,55 @@ func (p *parser) servers() []Server {
 		}
 	}
 	return out
+}
+
+// protocol returns what a server speaks on an address; empty without TLS. A listen of one
+// server with ssl makes that address TLS for every server on it.
+func (p *parser) protocol(b *block, l listen) string {
+	tls := l.tls || p.tls[l.address] || b.setting("ssl") == "on"
+	switch {
+	case l.quic:
+		return "quic"
+	case b.outer.kind == "mail":
+		return mailProtocol(b, l.address, tls)
+	case tls:
+		return "tls"
+	default:
+		return ""
+	}
+}
+
+// mailProtocol returns the protocol of a mail server, which is told by its port where the
+// configuration does not say.
+func mailProtocol(b *block, address string, tls bool) string {
+	name := b.setting("protocol")
+	if name == "" {
+		name = mailPort(address[strings.LastIndexByte(address, ':')+1:])
+	}
+	starttls := b.setting("starttls")
+	switch {
+	case name == "":
+		return ""
+	case tls:
+		return name + "s"
+	case starttls == "on" || starttls == "only":
+		return name
+	default:
+		return ""
+	}
+}
+
+func mailPort(port string) string {
+	switch port {
+	case "25", "465", "587":
+		return "smtp"
+	case "110", "995":
+		return "pop3"
+	case "143", "993":
+		return "imap"
+	default:
+		return ""
+	}
 }
 
 // inherited returns the nearest setting: an inner block's replaces an outer one's.
@@ -310,17 +404,17 @@ func (b *block) inherited(setting func(*block) []string) []string {
 	return nil
 }
 
-// pairs joins certificates with keys by their order. Values that are no files (data:,
-// engine: and names with variables) are left out.
-func (p *parser) pairs(b *block) []Pair {
+// pairs joins certificates with keys by their order. Values that are no files are left
+// out: data:, engine:, and names with variables, which mean another file for each client.
+func (p *parser) pairs(b *block) []conf.Pair {
 	certs := b.inherited(func(b *block) []string { return b.certs })
 	keys := b.inherited(func(b *block) []string { return b.keys })
-	var out []Pair
+	var out []conf.Pair
 	for i, cert := range certs {
 		if !isFile(cert) {
 			continue
 		}
-		pair := Pair{Cert: p.absolute(cert)}
+		pair := conf.Pair{Cert: p.absolute(cert)}
 		if i < len(keys) && isFile(keys[i]) {
 			pair.Key = p.absolute(keys[i])
 		}
@@ -332,11 +426,4 @@ func (p *parser) pairs(b *block) []Pair {
 func isFile(value string) bool {
 	return value != "" && !strings.Contains(value, "$") &&
 		!strings.HasPrefix(value, "data:") && !strings.HasPrefix(value, "engine:") && !strings.HasPrefix(value, "store:")
-}
-
-func nonEmpty(value string) []string {
-	if value == "" {
-		return nil
-	}
-	return []string{value}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certmedic/certmedic/probe/discover/conf"
 	"github.com/certmedic/certmedic/probe/discover/nginx"
 )
 
@@ -26,11 +27,16 @@ func layout(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// told renders servers for comparisons, with names relative to the folder.
-func told(dir string, servers []nginx.Server) string {
+// told renders servers for comparisons, with names relative to the folder, and protocols
+// other than tls before their addresses.
+func told(dir string, servers []conf.Server) string {
 	var out []string
 	for _, s := range servers {
-		out = append(out, fmt.Sprintf("%s:%d %q %q %v", s.File, s.Line, s.Names, s.Listen, s.Certificates))
+		var listens []string
+		for _, l := range s.Listen {
+			listens = append(listens, strings.TrimPrefix(l.Protocol+" "+l.Address, "tls "))
+		}
+		out = append(out, fmt.Sprintf("%s:%d %q %q %v", s.File, s.Line, s.Names, listens, s.Certificates))
 	}
 	return strings.ReplaceAll(strings.Join(out, "\n"), dir+"/", "")
 }
@@ -48,9 +54,26 @@ var serverRows = []struct{ about, conf, want string }{
 		`nginx.conf:1 [] ["[::]:443" "*:8443" "10.0.0.7:80" "localhost:1" "[::1]:80"] []`,
 	},
 	{
-		"a server without TLS, and one of QUIC only, do not count",
-		`http { server { listen 80; ssl_certificate a.pem; } server { listen 443 quic reuseport; } server { } }`,
+		"a server without TLS does not count",
+		`http { server { listen 80; ssl_certificate a.pem; } server { } }`,
 		``,
+	},
+	{
+		"QUIC beside TCP, and alone",
+		"http { server { listen 443 quic reuseport; listen 443 ssl; ssl_certificate a.pem; }\nserver { listen [::]:443 quic; } }",
+		"nginx.conf:1 [] [\"quic *:443\" \"*:443\"] [{a.pem }]\nnginx.conf:2 [] [\"quic [::]:443\"] []",
+	},
+	{
+		"mail servers, by their protocol, else by their port",
+		"mail { ssl_certificate m.pem; starttls on; server { listen 143; }\nserver { listen 995 ssl; }\nserver { listen 2525; protocol smtp; starttls only; }\n" +
+			"server { listen 110; starttls off; }\nserver { listen 4711; }\nserver { listen 465; ssl on; } }",
+		"nginx.conf:1 [] [\"imap *:143\"] [{m.pem }]\nnginx.conf:2 [] [\"pop3s *:995\"] [{m.pem }]\n" +
+			"nginx.conf:3 [] [\"smtp *:2525\"] [{m.pem }]\nnginx.conf:6 [] [\"smtps *:465\"] [{m.pem }]",
+	},
+	{
+		"a server that refuses every handshake presents no certificate",
+		"http { server { listen 1 ssl default_server; ssl_reject_handshake on; }\nserver { listen 1 ssl; ssl_certificate a.pem; } }",
+		"nginx.conf:2 [] [\"*:1\"] [{a.pem }]",
 	},
 	{
 		"a certificate of http is inherited, a server's own replaces it",
@@ -136,6 +159,63 @@ func TestIncludes(t *testing.T) {
 	}
 }
 
+func TestDefaultServers(t *testing.T) {
+	dir := layout(t, map[string]string{"nginx.conf": "http {\n" +
+		"server { listen 1 ssl; listen 2 ssl; listen 3 ssl; listen 3 quic; }\n" +
+		"server { listen 1 ssl; listen 2 ssl default_server; }\n" +
+		"server { listen 3 ssl default_server; ssl_reject_handshake on; } }"})
+	servers, err := nginx.Parse(filepath.Join(dir, "nginx.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range servers {
+		for _, l := range s.Listen {
+			got = append(got, fmt.Sprintf("%d %s %s %t", s.Line, l.Protocol, l.Address, l.Default))
+		}
+	}
+	want := "2 tls *:1 true, 2 tls *:2 false, 2 tls *:3 false, 2 quic *:3 true, 3 tls *:1 false, 3 tls *:2 true"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
+	}
+}
+
+const dump = `nginx: the configuration file /nowhere/nginx.conf syntax is ok
+# configuration file /nowhere/nginx.conf:
+include modules/*.conf;
+http {
+    include /nowhere/mime.types;
+    include conf.d/*.conf;
+}
+# configuration file /nowhere/mime.types:
+types { text/html html; }
+
+# configuration file /nowhere/conf.d/a.conf:
+server { listen 443 ssl; server_name a.test; include snippets/tls.conf; }
+# configuration file /nowhere/snippets/tls.conf:
+ssl_certificate a.pem;
+# configuration file /nowhere/conf.d/b.conf:
+# configuration file that is a comment
+server { listen 443 ssl; server_name b.test; include snippets/tls.conf; }
+`
+
+func TestDump(t *testing.T) {
+	servers, err := nginx.ParseDump([]byte(dump))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "conf.d/a.conf:1 [\"a.test\"] [\"*:443\"] [{a.pem }]\nconf.d/b.conf:2 [\"b.test\"] [\"*:443\"] [{a.pem }]"
+	if got := told("/nowhere", servers); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if _, err := nginx.ParseDump([]byte("nginx: [emerg] unexpected end of file\n")); err == nil {
+		t.Error("an output without a configuration gave no error")
+	}
+	if _, err := nginx.ParseDump([]byte("# configuration file /a:\ninclude /etc/passwd;")); err == nil || !strings.Contains(err.Error(), "/etc/passwd: not in the output") {
+		t.Errorf("a file that is not in the output: %v", err)
+	}
+}
+
 func TestMistakesHaveTheirPlace(t *testing.T) {
 	const good = "\nhttp { server { listen 1 ssl; } }"
 	for _, row := range []struct{ about, conf, more, want string }{
@@ -166,17 +246,11 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add(`http { server { listen [::]:443 ssl; ssl_certificate "a\"b"; } a_by_lua_block { -- } }`)
-	f.Fuzz(func(t *testing.T, conf string) {
-		path := filepath.Join(t.TempDir(), "nginx.conf")
-		if strings.Contains(conf, "include") {
-			t.Skip("reads files of the host")
-		}
-		if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		servers, _ := nginx.Parse(path)
+func FuzzParseDump(f *testing.F) {
+	f.Add(dump)
+	f.Add("# configuration file a:\nhttp { server { listen [::]:443 ssl; ssl_certificate \"a\\\"b\"; } a_by_lua_block { -- } include a; }")
+	f.Fuzz(func(t *testing.T, output string) {
+		servers, _ := nginx.ParseDump([]byte(output))
 		for _, s := range servers {
 			if len(s.Listen) == 0 || s.Line < 1 {
 				t.Errorf("a server without an address or a place: %+v", s)
