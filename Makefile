@@ -35,8 +35,9 @@ bench: ## benchmarks, and certmedic beside its peers: ratios out of bounds fail
 	scripts/bench
 
 .PHONY: chaos
-chaos: ## the long proofs in full: kill -9 at every point of every action
+chaos: ## the long proofs in full: kill -9 at every point of every action, every chain of BetterTLS
 	CERTMEDIC_CHAOS=1 go test -count=1 -run Kill -v ./remediate
+	CERTMEDIC_CHAOS=1 go test -count=1 -run BetterTLS -v ./probe/inspect
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

@@ -62,6 +62,19 @@ const (
 	VariantECDSA Variant = "ecdsa"  // a client that takes ECDSA only
 )
 
+// Note is what people read behind an address: " (rsa)", " (without a name)", nothing for
+// the usual one.
+func (v Variant) Note() string {
+	switch v {
+	case VariantUsual:
+		return ""
+	case VariantNoSNI:
+		return " (without a name)"
+	default:
+		return " (" + string(v) + ")"
+	}
+}
+
 // Leaf returns the facts of the presented leaf, and whether one was presented.
 func (a AddressObservation) Leaf() (CertFacts, bool) { return leaf(a.Chain) }
 

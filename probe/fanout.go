@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,6 +126,10 @@ func (p *Prober) describe(ctx context.Context, t *target, address netip.AddrPort
 	}
 	v := p.verdict(ctx, t, a.ServerName, result)
 	a.Chain, a.ChainNotAfter, a.OCSP, a.SCTs = v.chain, v.chainNotAfter, v.ocsp, v.scts
+	if len(a.Findings) == 0 {
+		a.Findings = slices.Clip(v.findings) // shared, as the verdict is
+		return a
+	}
 	a.Findings = append(a.Findings, v.findings...)
 	return a
 }

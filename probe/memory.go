@@ -2,6 +2,7 @@ package probe
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"hash"
 	"math/rand/v2"
@@ -19,11 +20,31 @@ type Memory struct {
 	mu       sync.Mutex
 	verdicts map[verdictKey]*verdict
 	habits   map[habitKey]habit
+	issuers  map[string]*x509.Certificate // by public key
 }
 
 // maxRemembered bounds the verdicts and the habits that are kept. When it is reached, all
 // are forgotten: they come back with the next probes.
 const maxRemembered = 200_000
+
+// maxIssuers bounds how many intermediates are kept.
+const maxIssuers = 256
+
+// keepIssuers keeps the intermediates of a chain parsed: crypto/tls parses no certificate
+// anew that is still in use, and many servers have the same ones.
+func (m *Memory) keepIssuers(chain []*x509.Certificate) {
+	if m == nil || len(chain) < 2 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range chain[1:] {
+		if m.issuers == nil || len(m.issuers) >= maxIssuers {
+			m.issuers = map[string]*x509.Certificate{}
+		}
+		m.issuers[string(c.RawSubjectPublicKeyInfo)] = c
+	}
+}
 
 // fullEvery is how long a server is asked with the fast offer only. Then it is asked with
 // everything that there is to offer, so that what it could do remains known.

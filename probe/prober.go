@@ -71,7 +71,9 @@ func (p *Prober) Probe(ctx context.Context, endpoint certmedic.Endpoint) certmed
 	} else {
 		o.Addresses = p.probeAll(ctx, t)
 	}
-	o.Findings = append(o.Findings, inspect.Split(o.Addresses)...)
+	if len(o.Addresses) > 1 {
+		o.Findings = append(o.Findings, inspect.Split(o.Addresses)...)
+	}
 	o.Time = time.Now()
 	o.Duration = o.Time.Sub(start)
 	return o

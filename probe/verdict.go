@@ -41,6 +41,7 @@ func (p *Prober) verdict(ctx context.Context, t *target, name string, result liv
 	v := p.judge(ctx, t, name, result, now)
 	if now.Before(v.until) && ctx.Err() == nil {
 		p.Memory.keep(key, v)
+		p.Memory.keepIssuers(result.Certs)
 	}
 	return v
 }
@@ -100,13 +101,27 @@ func (p *Prober) Inspect(ctx context.Context, name string, certs []*x509.Certifi
 	return a
 }
 
+// maxPatience is how long a probe that will be repeated waits for third parties. What comes
+// later is there for the next probe, and what was served is known meanwhile.
+const maxPatience = 2 * time.Second
+
+func (p *Prober) patience() time.Duration {
+	if p.Memory == nil {
+		return p.Timeout
+	}
+	if p.Timeout == 0 {
+		return maxPatience
+	}
+	return min(p.Timeout, maxPatience)
+}
+
 // addIssuers says where the issuer is that an incomplete chain lacks.
 func (p *Prober) addIssuers(ctx context.Context, v *verdict, presented []*x509.Certificate, now time.Time) {
 	i := slices.IndexFunc(v.findings, func(f certmedic.Finding) bool { return f.Code == certmedic.IncompleteChain })
 	if i < 0 || p.Issuers == nil {
 		return
 	}
-	inTime, cancel := bound(ctx, p.Timeout)
+	inTime, cancel := bound(ctx, p.patience())
 	defer cancel()
 	missing, from, err := p.Issuers(inTime, presented, now)
 	switch {
@@ -124,7 +139,7 @@ func (p *Prober) addRevocation(ctx context.Context, v *verdict, paths [][]*x509.
 		return nil
 	}
 	path := paths[0]
-	inTime, cancel := bound(ctx, p.Timeout)
+	inTime, cancel := bound(ctx, p.patience())
 	defer cancel()
 	r := p.Revocation(inTime, revocation.Query{
 		Path: path, Staple: result.Staple, MustStaple: result.TLS != nil && inspect.MustStaple(path[0]), Now: now,
@@ -140,7 +155,7 @@ func (p *Prober) addRecords(ctx context.Context, v *verdict, t *target, q record
 	if p.Records == nil || !isName(t.host) {
 		return
 	}
-	inTime, cancel := bound(ctx, p.Timeout)
+	inTime, cancel := bound(ctx, p.patience())
 	defer cancel()
 	q.Host, q.Port, q.Names, q.Transport = t.host, t.port, []string{t.name}, "tcp"
 	if t.quic() {

@@ -43,7 +43,7 @@ no "://", begins with a dot, or exists as a file, is a path.
 Every address of a host is looked at. A server that has an RSA and an ECDSA certificate is asked
 for both. Issuers' revocation lists are fetched and kept for the next check; see --revocation.
 
-The protocols: PROTOCOLS.
+PROTOCOLS
 
 The exit code tells the worst that was found: 0 fine, 1 warning, 2 critical, 3 could not tell.`
 
@@ -127,12 +127,21 @@ func newCheck(e *environment) *cobra.Command {
 	return cmd
 }
 
+// protocolList lists the protocols in lines of the width of the help's text.
 func protocolList() string {
-	var names []string
+	const width = 95
+	text := "The protocols:"
+	column := len(text)
 	for _, p := range live.Protocols() {
-		names = append(names, p.Name)
+		if column+1+len(p.Name) > width {
+			text += "\n" + p.Name
+			column = len(p.Name)
+			continue
+		}
+		text += " " + p.Name
+		column += 1 + len(p.Name)
 	}
-	return strings.Join(names, " ")
+	return text + "."
 }
 
 // run checks the targets and ends with the exit code of the worst status.

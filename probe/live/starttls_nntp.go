@@ -10,6 +10,9 @@ func beginNNTP(d *dialogue) error {
 		return d.refusedNNTP(greeting)
 	}
 	answer, err := d.ask("NNTP", "STARTTLS")
+	if err == nil && answer.code == 401 { // as innd answers the hosts that it exchanges articles with
+		answer, err = d.askAsReader("STARTTLS")
+	}
 	if err != nil {
 		return err
 	}
@@ -21,6 +24,16 @@ func beginNNTP(d *dialogue) error {
 	default:
 		return refused("STARTTLS", answer.String())
 	}
+}
+
+// askAsReader has a server that is there for other servers first become one for readers
+// (RFC 3977 section 5.3).
+func (d *dialogue) askAsReader(command string) (reply, error) {
+	answer, err := d.ask("NNTP", "MODE READER")
+	if err != nil || answer.code != 200 && answer.code != 201 {
+		return answer, err
+	}
+	return d.ask("NNTP", command)
 }
 
 func (d *dialogue) refusedNNTP(greeting reply) error {

@@ -228,8 +228,8 @@ func rows(v watchdog.View, now time.Time) []row {
 
 func addressRow(v watchdog.View, e watchdog.EndpointView, a watchdog.AddressView, now time.Time) row {
 	r := row{Place: e.Address, Verdict: certmedic.StatusOK, Said: "served"}
-	if a.Address != e.Address {
-		r.Detail = a.Address
+	if a.Address != e.Address || a.Variant != certmedic.VariantUsual {
+		r.Detail = a.Address + a.Variant.Note()
 	}
 	leaf, reached := a.Leaf()
 	switch {
@@ -284,7 +284,7 @@ func findings(v watchdog.View) []finding {
 	for _, e := range v.Endpoints {
 		add(e.Address, e.Findings)
 		for _, a := range e.Addresses {
-			add(spot(e.Address, a.Address), a.Findings)
+			add(spot(e.Address, a.Address)+a.Variant.Note(), a.Findings)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return b.Severity.Rank() - a.Severity.Rank() })
