@@ -27,7 +27,7 @@ func ReadStored(reader disk.Reader, path string) (*Stored, error) {
 		return nil, err
 	}
 	if len(items) > 1 {
-		return nil, fmt.Errorf("%q holds %d lineages; name one of them, such as %q", path, len(items), items[0].Target)
+		return nil, fmt.Errorf("%q holds %d certificates; name one of them, such as %q", path, len(items), items[0].Target)
 	}
 	s := items[0].Stored
 	if len(s.Chain) == 0 {

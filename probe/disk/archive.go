@@ -3,24 +3,26 @@ package disk
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/certmedic/certmedic"
-	"github.com/certmedic/certmedic/probe/inspect"
 )
-
-var archivePattern = regexp.MustCompile(`^(cert|privkey|chain|fullchain)([0-9]{1,9})\.pem$`)
 
 // archiveName splits the name of a file in archive/NAME, such as "cert7.pem".
 func archiveName(file string) (kind string, number int) {
-	m := archivePattern.FindStringSubmatch(file)
-	if m == nil {
+	stem, ok := strings.CutSuffix(file, ".pem")
+	digits := strings.TrimLeft(stem, "abcdefghijklmnopqrstuvwxyz")
+	kind = stem[:len(stem)-len(digits)]
+	if !ok || len(digits) > 9 || !slices.Contains(kinds[:], kind) {
 		return "", 0
 	}
-	number, _ = strconv.Atoi(m[2])
-	return m[1], number
+	number, err := strconv.Atoi(digits)
+	if err != nil || digits[0] == '-' || digits[0] == '+' {
+		return "", 0
+	}
+	return kind, number
 }
 
 // readArchive learns the versions that certbot still keeps, and whether it will move
@@ -38,11 +40,7 @@ func (b *builder) readArchive(l *lineage) {
 		}
 	}
 	for _, number := range sortedKeys(versions) {
-		for _, kind := range versions[number] {
-			if kind == "cert" || kind == "fullchain" {
-				b.knowFile(filepath.Join(l.archiveDir, kind+strconv.Itoa(number)+".pem"))
-			}
-		}
+		b.know(b.archivedLeaf(l, number, versions[number]))
 	}
 	b.findPending(l, versions)
 }
@@ -69,15 +67,22 @@ func (b *builder) findPending(l *lineage, versions map[int][]string) {
 	}
 }
 
-// knowFile adds a kept version. What is wrong with an old file is of no interest.
-func (b *builder) knowFile(path string) {
-	data, err := readFile(path, maxPEMSize)
-	if err != nil {
-		return
+// archivedLeaf returns the leaf of one version, empty where there is none. The version
+// that the links lead to was read already.
+func (b *builder) archivedLeaf(l *lineage, number int, there []string) certmedic.Fingerprint {
+	if number == l.whole {
+		return b.leafFacts().SHA256
 	}
-	if certs, _ := parseCertificates(data); len(certs) > 0 {
-		b.know(inspect.Facts(certs[0]).SHA256)
+	for _, kind := range []string{"cert", "fullchain"} {
+		if !slices.Contains(there, kind) {
+			continue
+		}
+		path := filepath.Join(l.archiveDir, kind+strconv.Itoa(number)+".pem")
+		if leaf := b.reader.Keys.leafOf(path, b.now); leaf != "" {
+			return leaf
+		}
 	}
+	return ""
 }
 
 func sortedKeys(m map[int][]string) []int {

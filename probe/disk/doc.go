@@ -1,6 +1,7 @@
-// Package disk reads what a source keeps on disk: certbot lineages and plain PEM
-// files, the locks that guard them and the hooks that belong to them. A [Watcher]
-// tells when they change.
+// Package disk reads what a source keeps on disk: certbot lineages, plain PEM files and
+// key stores, the locks that guard them and the hooks that belong to them. A [Watcher]
+// tells when they change. [Reader.ReadPath] reads whatever a person names, a kubeconfig
+// and the trees of other ACME clients among it.
 //
 // It is called by the loop that joins the verbs, by `check` for targets that are
 // paths, and by whoever discovers a host. It promises three things. It reads files

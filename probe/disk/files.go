@@ -5,15 +5,32 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/disk/keystore"
 )
 
 // readFiles reads plain files: a leaf, alone or with its chain, and where they are
-// named its chain and its key.
+// named its chain and its key; or a key store, which holds them all.
 func (b *builder) readFiles(src certmedic.Source) {
 	b.stored.Path = src.Cert
 	b.stored.Since = since(src.Cert)
 	b.stored.Files = certmedic.StoredFiles{Privkey: src.Key, Chain: src.Chain}
-	b.certs = b.readCerts(src.Cert)
+	if src.PassphraseFile != "" {
+		b.readPassphrase(src.PassphraseFile)
+	}
+	data, id, err := readWhole(src.Cert, maxPEMSize)
+	switch {
+	case err != nil:
+		b.readFailed(src.Cert, err)
+	case keystore.Detect(data) != keystore.None:
+		b.stored.Files.Fullchain = src.Cert
+		b.readStore(src.Cert, data, id)
+		clear(data)
+		if src.Key == src.Cert {
+			return // told already
+		}
+	default:
+		b.certs = b.takeCerts(src.Cert, data)
+	}
 	if src.Chain == "" {
 		b.stored.Files.Fullchain = src.Cert
 	} else {

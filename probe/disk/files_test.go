@@ -76,7 +76,7 @@ func TestPlainFiles(t *testing.T) {
 		{"a certificate that is not there", "gone", "privkey1", "chain1", 0, "file_missing: gone: no such file or directory"},
 		{"a key in the certificate's place", "privkey1", "", "", 0, "not_a_certificate: privkey1: no certificate in the file"},
 		{"a folder in the certificate's place", ".", "", "", 0, "file_unreadable: .: not a regular file"},
-		{"a key store", "p12", "", "", 0, "not_a_certificate: p12: PKCS#12 is not supported yet"},
+		{"a key store that is broken", "p12", "", "", 0, "not_a_certificate: p12: the PKCS#12 file is broken: asn1: syntax error: sequence truncated"},
 	} {
 		t.Run(row.about, func(t *testing.T) {
 			p := newPlainFiles(t)
@@ -177,7 +177,7 @@ func TestReadPath(t *testing.T) {
 		{"a folder with copies", copied, filepath.Base(copied) + " 2 true 0"},
 		{"a tree, with what certbot forgot", tree.ConfigDir, "blog 2 true 0, lost 2 true 1, shop 2 true 0"},
 		{"nothing", p.path("gone"), "no such file or directory"},
-		{"a key store", p.path("p12"), "PKCS#12 is not supported yet"},
+		{"a key store that is broken", p.path("p12"), "p12 0 false 1"},
 		{"an empty folder", t.TempDir(), "neither a certbot tree nor a folder with"},
 		{"a file without a certificate", p.path("rsa"), "rsa 0 false 1"},
 	} {

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/certmedic/certmedic"
 )
@@ -68,15 +72,16 @@ type lineage struct {
 	configDir  string
 	name       string
 	archiveDir string
-	links      map[string]link // by kind
+	links      map[string]*link // by kind
+	whole      int              // the version of which fullchain, cert and chain agree to the byte; 0 for none
 }
 
 // link is one of the four names in live/NAME.
 type link struct {
 	path   string
 	usable bool   // it leads to a file
-	target string // the file it names, empty for a regular file
 	number int    // of the version it points to, 0 where it does not tell
+	data   []byte // what the file holds; nil for the key, which is read for itself
 }
 
 func (b *builder) readLineage(src certmedic.Source) {
@@ -100,8 +105,8 @@ func (b *builder) readLineage(src certmedic.Source) {
 // openLineage reads the renewal configuration. What it does not say is where certbot
 // puts it by default.
 func (b *builder) openLineage(src certmedic.Source) *lineage {
-	l := &lineage{configDir: src.ConfigDir, name: src.Lineage, links: map[string]link{}}
-	conf, err := ReadRenewalConf(confPath(src))
+	l := &lineage{configDir: src.ConfigDir, name: src.Lineage, links: map[string]*link{}}
+	conf, err := b.reader.Keys.readConf(confPath(src), b.now)
 	switch {
 	case err == nil:
 	case conf != nil:
@@ -121,7 +126,7 @@ func (b *builder) openLineage(src certmedic.Source) *lineage {
 	l.conf = conf
 	paths := livePaths(src, conf)
 	for i, kind := range kinds {
-		l.links[kind] = link{path: paths[i]}
+		l.links[kind] = &link{path: paths[i]}
 	}
 	l.archiveDir = archiveDir(src, conf)
 	return l
@@ -155,57 +160,62 @@ func archiveDir(src certmedic.Source, conf *RenewalConf) string {
 	return filepath.Join(src.ConfigDir, "archive", src.Lineage)
 }
 
-// followLinks looks at the four names in live/NAME without reading what they lead to.
+// followLinks looks at the four names in live/NAME, and reads the certificates that they
+// lead to.
 func (b *builder) followLinks(l *lineage) {
 	for _, kind := range kinds {
 		ln := l.links[kind]
-		info, err := os.Lstat(ln.path)
+		target, err := os.Readlink(ln.path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			b.torn = true
 			b.find(certmedic.LineageBroken, "%s is missing: certbot skips this lineage", ln.path)
 			continue
+		case errors.Is(err, unix.EINVAL):
+			b.find(certmedic.LineageBroken, "%s is not a link into the archive: certbot skips this lineage", ln.path)
+			target = ""
 		case err != nil:
 			b.readFailed(ln.path, err)
 			continue
-		case info.Mode()&fs.ModeSymlink == 0:
-			b.find(certmedic.LineageBroken, "%s is not a link into the archive: certbot skips this lineage", ln.path)
-			ln.usable = true
-		default:
-			ln.target, ln.number = b.followLink(l, kind, ln.path)
-			ln.usable = ln.target != ""
+		case !filepath.IsAbs(target):
+			target = filepath.Join(filepath.Dir(ln.path), target)
 		}
-		l.links[kind] = ln
+		if b.openLink(kind, ln, target) && target != "" {
+			ln.number = b.numberOf(l, kind, ln, target)
+		}
 	}
 }
 
-// followLink returns the file that a link names, empty where it cannot be reached,
-// and its version's number.
-func (b *builder) followLink(l *lineage, kind, path string) (target string, number int) {
-	target, err := os.Readlink(path)
-	if err != nil {
-		b.readFailed(path, err)
-		return "", 0
+// openLink reads what a link leads to, and reports whether it leads to a file. The key is
+// only looked for.
+func (b *builder) openLink(kind string, ln *link, target string) bool {
+	var err error
+	if kind == "privkey" {
+		err = unix.Access(ln.path, unix.F_OK)
+	} else {
+		ln.data, err = readFile(ln.path, maxPEMSize)
 	}
-	if !filepath.IsAbs(target) {
-		target = filepath.Join(filepath.Dir(path), target)
-	}
-	_, err = os.Stat(path)
 	switch {
+	case err == nil:
+		ln.usable = true
 	case errors.Is(err, fs.ErrNotExist):
 		b.torn = true
-		b.find(certmedic.LineageBroken, "%s is a dangling link to %s: certbot skips this lineage", path, target)
-		return "", 0
-	case err != nil:
-		b.readFailed(path, err)
-		return "", 0
+		b.find(certmedic.LineageBroken, "%s is a dangling link to %s: certbot skips this lineage", ln.path, target)
+	default:
+		b.readFailed(ln.path, err)
 	}
+	return ln.usable
+}
+
+// numberOf returns the number of the version that a link points to, 0 where it leads
+// elsewhere.
+func (b *builder) numberOf(l *lineage, kind string, ln *link, target string) int {
 	targetKind, number := archiveName(filepath.Base(target))
 	if targetKind != kind || !sameFolder(filepath.Dir(target), l.archiveDir) {
-		b.find(certmedic.LineageBroken, "%s points to %s, not to a %s of %s", path, target, kind, l.archiveDir)
-		return target, 0
+		b.find(certmedic.LineageBroken, "%s points to %s, not to a %s of %s", ln.path, target, kind, l.archiveDir)
+		return 0
 	}
-	return target, number
+	return number
 }
 
 // sameFolder compares two folders by name and, failing that, by identity.
@@ -221,30 +231,14 @@ func sameFolder(a, b string) bool {
 // readVersion reads the version that live/ points to. Services load fullchain.pem, so
 // the leaf is taken from there, and from cert.pem where there is none.
 func (b *builder) readVersion(l *lineage) {
-	read := func(kind string) (link, []*x509.Certificate) {
-		if !l.links[kind].usable {
-			return l.links[kind], nil
-		}
-		return l.links[kind], b.readCerts(l.links[kind].path)
-	}
-	full, fullCerts := read("fullchain")
-	leaf, leafCerts := read("cert")
-	chain, chainCerts := read("chain")
+	full, leaf, chain := l.links["fullchain"], l.links["cert"], l.links["chain"]
 	from := full
-	b.certs = fullCerts
-	switch {
-	case len(fullCerts) == 0 && len(leafCerts) == 0:
-		from = leaf
-		b.noLeaf(leaf)
-	case len(fullCerts) == 0:
-		from = leaf
-		b.certs = append(leafCerts[:1:1], chainCerts...)
-	case full.number == leaf.number && full.number == chain.number:
-		b.compareParts(full, fullCerts, leafCerts, chainCerts)
+	if b.certs = b.readAgreeing(l); b.certs == nil {
+		from = b.readParts(full, leaf, chain)
 	}
 	b.stored.Path = from.path
 	if from.number > 0 {
-		b.stored.Version = fmt.Sprint(from.number)
+		b.stored.Version = strconv.Itoa(from.number)
 	}
 	if info, err := os.Lstat(from.path); err == nil {
 		b.stored.Since = info.ModTime()
@@ -254,8 +248,52 @@ func (b *builder) readVersion(l *lineage) {
 	}
 }
 
+// readAgreeing returns the certificates of a sound version: its fullchain is its cert and
+// its chain to the byte, as certbot writes them, so that one of them has to be parsed. It
+// returns nil for a version that has to be looked at part by part.
+func (b *builder) readAgreeing(l *lineage) []*x509.Certificate {
+	full, leaf, chain := l.links["fullchain"], l.links["cert"], l.links["chain"]
+	if full.number == 0 || full.number != leaf.number || full.number != chain.number || len(leaf.data) == 0 {
+		return nil
+	}
+	rest, ok := bytes.CutPrefix(full.data, leaf.data)
+	if !ok || len(rest) == 0 || !bytes.Equal(rest, chain.data) {
+		return nil
+	}
+	certs, errs := b.parseCertificates(full.data)
+	if len(errs) > 0 || len(certs) < 2 {
+		return nil
+	}
+	l.whole = full.number
+	return certs
+}
+
+// readParts reads the three files of certificates each for itself, and returns the one
+// that the leaf is taken from.
+func (b *builder) readParts(full, leaf, chain *link) *link {
+	take := func(ln *link) []*x509.Certificate {
+		if !ln.usable {
+			return nil
+		}
+		return b.takeCerts(ln.path, ln.data)
+	}
+	fullCerts, leafCerts, chainCerts := take(full), take(leaf), take(chain)
+	b.certs = fullCerts
+	switch {
+	case len(fullCerts) == 0 && len(leafCerts) == 0:
+		b.noLeaf(leaf)
+		return leaf
+	case len(fullCerts) == 0:
+		b.certs = append(leafCerts[:1:1], chainCerts...)
+		return leaf
+	case full.number == leaf.number && full.number == chain.number:
+		b.compareParts(full, fullCerts, leafCerts, chainCerts)
+	}
+	return full
+}
+
 // noLeaf makes sure that a lineage without a leaf is never taken for a sound one.
-func (b *builder) noLeaf(leaf link) {
+func (b *builder) noLeaf(leaf *link) {
 	for _, f := range b.stored.Findings {
 		if f.Code != certmedic.LineageBroken && f.Code != certmedic.FilePermissions {
 			return
@@ -265,7 +303,7 @@ func (b *builder) noLeaf(leaf link) {
 }
 
 // compareParts checks that a version's fullchain is its cert and its chain.
-func (b *builder) compareParts(full link, fullCerts, leafCerts, chainCerts []*x509.Certificate) {
+func (b *builder) compareParts(full *link, fullCerts, leafCerts, chainCerts []*x509.Certificate) {
 	if len(leafCerts) == 0 || len(chainCerts) == 0 {
 		return
 	}
@@ -305,7 +343,7 @@ func (b *builder) findLeftovers(l *lineage) {
 	var left []string
 	for _, kind := range kinds {
 		name := "previous_" + kind + ".pem"
-		if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
+		if _, err := identifyLink(folder + "/" + name); err == nil {
 			left = append(left, name)
 		}
 	}

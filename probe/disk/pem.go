@@ -3,12 +3,19 @@ package disk
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/disk/keystore"
 )
 
 // maxPEMSize bounds certificate and key files, in bytes: a bundle of all public roots
@@ -46,10 +53,14 @@ func pemBlocks(data []byte) ([]*pem.Block, []error) {
 	}
 }
 
+// certificateTypes are the PEM types of certificates. The last is OpenSSL's own, which
+// holds what the certificate is trusted for behind it.
+var certificateTypes = [...]string{"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"}
+
 // parseCertificates returns a file's certificates in their order. Blocks of other
 // kinds are passed over. Each certificate that cannot be read has an error; the first
 // error is the only one where nothing could be read.
-func parseCertificates(data []byte) ([]*x509.Certificate, []error) {
+func (b *builder) parseCertificates(data []byte) ([]*x509.Certificate, []error) {
 	if !bytes.Contains(data, []byte(pemBegin)) {
 		return parseDER(data)
 	}
@@ -57,11 +68,15 @@ func parseCertificates(data []byte) ([]*x509.Certificate, []error) {
 	var certs []*x509.Certificate
 	number := 0
 	for _, block := range blocks {
-		if block.Type != "CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
+		if !slices.Contains(certificateTypes[:], block.Type) {
 			continue
 		}
 		number++
-		cert, err := x509.ParseCertificate(block.Bytes)
+		parse := parseCertificate
+		if number > 1 {
+			parse = b.reader.Keys.parseIssuer
+		}
+		cert, err := parse(block.Bytes)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("certificate %d: %w", number, err))
 			continue
@@ -74,57 +89,128 @@ func parseCertificates(data []byte) ([]*x509.Certificate, []error) {
 	return certs, errs
 }
 
-// parseDER reads a lone certificate in DER, and names the other binary forms.
-func parseDER(data []byte) ([]*x509.Certificate, []error) {
-	cert, err := x509.ParseCertificate(data)
-	switch {
-	case err == nil:
-		return []*x509.Certificate{cert}, nil
-	case len(bytes.TrimSpace(data)) == 0:
-		return nil, []error{errors.New("the file is empty")}
-	case keystoreKind(data) != "":
-		return nil, []error{fmt.Errorf("%s is not supported yet", keystoreKind(data))}
-	default:
-		return nil, []error{errors.New("neither PEM nor a certificate in DER")}
+// parseCertificate parses a certificate, and says of one that only Go refuses that others
+// may take it.
+func parseCertificate(der []byte) (*x509.Certificate, error) {
+	var outer asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &outer); err == nil && len(rest) > 0 {
+		der = outer.FullBytes // behind it stands what OpenSSL trusts it for
 	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil && isCertificate(der) {
+		return nil, fmt.Errorf("has the form of a certificate, but Go refuses it, as do clients written in Go: %w", err)
+	}
+	return cert, err
 }
 
-// keystoreKind names the key store that the bytes begin like, empty for none. A
-// PKCS#12 file is a sequence that begins with the version 3 (RFC 7292, section 4).
-func keystoreKind(data []byte) string {
+// isCertificate reports whether the bytes have the outer form of a certificate (RFC 5280,
+// section 4.1).
+func isCertificate(der []byte) bool {
+	var outer struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	rest, err := asn1.Unmarshal(der, &outer)
+	return err == nil && len(rest) == 0 && outer.TBS.Tag == asn1.TagSequence
+}
+
+// parseDER reads a lone certificate in DER.
+func parseDER(data []byte) ([]*x509.Certificate, []error) {
 	switch {
-	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}):
-		return "JKS"
-	case bytes.HasPrefix(data, []byte{0xce, 0xce, 0xce, 0xce}):
-		return "JCEKS"
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, []error{errors.New("the file is empty")}
+	case !isCertificate(data):
+		return nil, []error{errors.New("neither PEM nor a certificate in DER")}
 	}
-	var outer asn1.RawValue
-	var version int
-	if _, err := asn1.Unmarshal(data, &outer); err != nil || outer.Tag != asn1.TagSequence {
-		return ""
+	cert, err := parseCertificate(data)
+	if err != nil {
+		return nil, []error{err}
 	}
-	if _, err := asn1.Unmarshal(outer.Bytes, &version); err != nil || version != 3 {
-		return ""
+	return []*x509.Certificate{cert}, nil
+}
+
+// firstFingerprint returns the fingerprint of the first certificate in a PEM file, without
+// parsing it; empty where there is none.
+func firstFingerprint(data []byte) certmedic.Fingerprint {
+	for {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		if block == nil {
+			return ""
+		}
+		if slices.Contains(certificateTypes[:], block.Type) {
+			sum := sha256.Sum256(block.Bytes)
+			return certmedic.Fingerprint(hex.EncodeToString(sum[:]))
+		}
 	}
-	return "PKCS#12"
 }
 
 var errEncryptedKey = errors.New("the private key is encrypted")
 
-// parseKey returns the public half of the first private key in a PEM file. Its errors
-// never hold any of the key.
-func parseKey(data []byte) (crypto.PublicKey, error) {
+// parseKey returns the public half of the first private key in a PEM file, opened with
+// the first passphrase that fits where it is encrypted; or of the one private key in a key
+// store. Its errors never hold any of the key.
+func parseKey(data []byte, passphrases [][]byte) (crypto.PublicKey, error) {
+	if keystore.Detect(data) != keystore.None {
+		return storedKey(data, passphrases)
+	}
 	blocks, _ := pemBlocks(data)
 	for _, block := range blocks {
-		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			continue
-		}
-		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		encrypted := block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
+		switch {
+		case !strings.HasSuffix(block.Type, "PRIVATE KEY"):
+		case encrypted && len(passphrases) == 0:
 			return nil, errEncryptedKey
+		case block.Type == "ENCRYPTED PRIVATE KEY":
+			return keystore.OpenPKCS8(block.Bytes, passphrases)
+		case encrypted:
+			return openPEM(block, passphrases)
+		default:
+			return publicHalf(block)
 		}
-		return publicHalf(block)
 	}
 	return nil, errors.New("no private key in the file")
+}
+
+// holdsKey reports whether a PEM file has a private key in it, encrypted or not.
+func holdsKey(data []byte) bool {
+	return bytes.Contains(data, []byte("PRIVATE KEY-----"))
+}
+
+// openPEM opens a key that is encrypted in OpenSSL's old way, by headers of the block.
+func openPEM(block *pem.Block, passphrases [][]byte) (crypto.PublicKey, error) {
+	for _, text := range passphrases {
+		//lint:ignore SA1019 the scheme is weak, and keys encrypted with it are still about
+		der, err := x509.DecryptPEMBlock(block, text)
+		if err != nil {
+			continue
+		}
+		public, err := publicHalf(&pem.Block{Type: block.Type, Bytes: der})
+		clear(der)
+		if err == nil { // a wrong passphrase may decrypt to nonsense
+			return public, nil
+		}
+	}
+	return nil, keystore.ErrPassphrase
+}
+
+// storedKey returns the one private key of a key store.
+func storedKey(data []byte, passphrases [][]byte) (crypto.PublicKey, error) {
+	entries, err := keystore.Read(data, passphrases)
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e keystore.Entry) bool { return !e.HasKey })
+	switch {
+	case len(entries) == 0:
+		return nil, errors.New("no private key in the key store")
+	case len(entries) > 1:
+		return nil, fmt.Errorf("%d private keys in the key store (%s): which one is meant cannot be told", len(entries), aliases(entries))
+	case entries[0].Key == nil:
+		return nil, errors.Join(entries[0].Problems...)
+	}
+	return entries[0].Key, nil
 }
 
 func publicHalf(block *pem.Block) (crypto.PublicKey, error) {

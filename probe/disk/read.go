@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
-	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // Content is what one read of a source found: the facts, and the certificates
@@ -28,7 +26,12 @@ type Content struct {
 
 // Reader reads sources. Its zero value is ready.
 type Reader struct {
-	Keys *KeyCache // remembers keys that matched; nil parses them at each read
+	Keys *KeyCache // remembers what was read before; nil reads and parses everything each time
+
+	// Passphrases open key stores and encrypted keys. They are tried in order, behind the
+	// one that a source names itself; the empty one and "changeit" are tried last, for key
+	// stores only.
+	Passphrases [][]byte
 }
 
 // Read reads a source once, as it is at this moment. It never fails: what is wrong is
@@ -47,9 +50,7 @@ func Settle(ctx context.Context, src certmedic.Source, now func() time.Time) cer
 // and trust are for package inspect to judge. A lineage's locks are asked too, see
 // [AskLock]. Nothing is stored for a source of kind none.
 func (r Reader) Read(src certmedic.Source, now time.Time) Content {
-	b := &builder{reader: r, now: now}
-	b.stored.Time = now
-	b.stored.Lock.State = certmedic.LockFree
+	b := r.builder(now)
 	switch src.Kind {
 	case certmedic.SourceCertbot:
 		b.readLineage(src)
@@ -57,6 +58,13 @@ func (r Reader) Read(src certmedic.Source, now time.Time) Content {
 		b.readFiles(src)
 	}
 	return b.content()
+}
+
+func (r Reader) builder(now time.Time) *builder {
+	b := &builder{reader: r, now: now, passphrases: r.Passphrases}
+	b.stored.Time = now
+	b.stored.Lock.State = certmedic.LockFree
+	return b
 }
 
 // The pace of [Reader.Settle].
@@ -88,17 +96,31 @@ func (r Reader) Settle(ctx context.Context, src certmedic.Source, now func() tim
 
 // builder gathers what one read finds.
 type builder struct {
-	reader     Reader
-	now        time.Time
-	stored     certmedic.Stored
-	certs      []*x509.Certificate
-	keyMatches bool
-	torn       bool
+	reader      Reader
+	now         time.Time
+	passphrases [][]byte
+	stored      certmedic.Stored
+	certs       []*x509.Certificate
+	leaf        certmedic.CertFacts // see leafFacts
+	keyMatches  bool
+	torn        bool
+}
+
+// leafFacts returns the facts of the first certificate, which must be there.
+func (b *builder) leafFacts() certmedic.CertFacts {
+	if b.leaf.SHA256 == "" {
+		b.leaf = b.reader.Keys.facts(b.certs[0])
+	}
+	return b.leaf
 }
 
 func (b *builder) content() Content {
-	for _, cert := range b.certs {
-		b.stored.Chain = append(b.stored.Chain, inspect.Facts(cert))
+	for i, cert := range b.certs {
+		if i == 0 {
+			b.stored.Chain = append(make([]certmedic.CertFacts, 0, len(b.certs)), b.leafFacts())
+			continue
+		}
+		b.stored.Chain = append(b.stored.Chain, b.reader.Keys.facts(cert))
 	}
 	if leaf, ok := b.stored.Leaf(); ok {
 		b.know(leaf.SHA256)
@@ -115,7 +137,7 @@ func (b *builder) find(code certmedic.FindingCode, format string, args ...any) {
 }
 
 func (b *builder) know(version certmedic.Fingerprint) {
-	if !slices.Contains(b.stored.Known, version) {
+	if version != "" && !slices.Contains(b.stored.Known, version) {
 		b.stored.Known = append(b.stored.Known, version)
 	}
 }
@@ -127,7 +149,12 @@ func (b *builder) readCerts(path string) []*x509.Certificate {
 		b.readFailed(path, err)
 		return nil
 	}
-	certs, errs := parseCertificates(data)
+	return b.takeCerts(path, data)
+}
+
+// takeCerts parses the certificates of a file and records what is wrong with it.
+func (b *builder) takeCerts(path string, data []byte) []*x509.Certificate {
+	certs, errs := b.parseCertificates(data)
 	for _, err := range errs {
 		b.torn = true
 		b.find(certmedic.NotACertificate, "%s: %v", path, err)
@@ -141,37 +168,36 @@ func (b *builder) readFailed(path string, err error) {
 		code = certmedic.FileMissing
 		b.torn = true
 	}
-	b.find(code, "%s: %v", path, reason(err))
+	b.find(code, "%s: %v", linked(path), reason(err))
 }
 
-// checkKey sees whether the key in a file belongs to the leaf, and who may read it.
+// checkKey sees whether the key in a file belongs to the leaf, and who may read it. A key
+// that matched before is not read again while its file and the leaf stay as they were.
 func (b *builder) checkKey(path string) {
-	info, err := os.Stat(path)
+	cache := b.reader.Keys
+	if len(b.certs) > 0 && cache.knowsKey(path) {
+		id, err := identify(path)
+		if err == nil && cache.matched(path, keyMatch{id, b.leafFacts().SHA256}) {
+			b.checkKeyMode(path, id)
+			b.keyMatches = true
+			return
+		}
+	}
+	data, id, err := readWhole(path, maxPEMSize)
 	if err != nil {
 		b.readFailed(path, err)
 		return
 	}
-	if mode := info.Mode().Perm(); mode&0o026 != 0 {
-		b.find(certmedic.FilePermissions, "%s: mode %04o: the private key is open to others", path, mode)
-	}
+	b.checkKeyMode(path, id)
+	defer clear(data)
 	if len(b.certs) == 0 {
 		return
 	}
-	matched, err := b.reader.Keys.match(path, b.certs[0], b.now)
-	var bad keyError
-	switch {
-	case errors.Is(err, errEncryptedKey):
-		b.find(certmedic.FileUnreadable, "%s: %v", path, err)
-	case errors.As(err, &bad):
-		b.torn = true
-		b.find(certmedic.KeyMismatch, "%s: %v", path, err)
-	case err != nil:
-		b.readFailed(path, err)
-	case !matched:
-		b.torn = true
-		b.find(certmedic.KeyMismatch, "%s: the private key does not belong to the certificate in %s", path, b.stored.Path)
+	public, err := parseKey(data, b.passphrases)
+	b.compareKey(path, public, err)
+	if b.keyMatches && id.settled(b.now) {
+		cache.rememberMatch(path, keyMatch{id, b.leafFacts().SHA256})
 	}
-	b.keyMatches = matched
 }
 
 // reason returns what went wrong without the operation and the path, which the caller

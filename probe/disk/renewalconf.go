@@ -2,9 +2,7 @@ package disk
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -39,9 +37,14 @@ const maxConfSize = 1 << 20
 // returns what could be read together with an error that names each as
 // "renewal/NAME.conf:LINE: ..."; when it could not be read at all it returns nil.
 func ReadRenewalConf(path string) (*RenewalConf, error) {
-	data, err := readFile(path, maxConfSize)
+	conf, _, err := readRenewalConf(path)
+	return conf, err
+}
+
+func readRenewalConf(path string) (*RenewalConf, fileID, error) {
+	data, id, err := readWhole(path, maxConfSize)
 	if err != nil {
-		return nil, fmt.Errorf("reading renewal configuration: %w", err)
+		return nil, id, fmt.Errorf("reading renewal configuration: %w", err)
 	}
 	folder, file := filepath.Split(path)
 	sections, err := configObj(filepath.Join(filepath.Base(folder), file), data)
@@ -53,7 +56,7 @@ func ReadRenewalConf(path string) (*RenewalConf, error) {
 		Params:    sections["renewalparams"],
 	}
 	conf.fill()
-	return conf, err
+	return conf, id, err
 }
 
 func (c *RenewalConf) fill() {
@@ -138,19 +141,4 @@ func errorLines(err error) []string {
 		return nil
 	}
 	return strings.Split(err.Error(), "\n")
-}
-
-// readFile reads a regular file of at most limit bytes. It never blocks on a pipe.
-func readFile(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	}
-	if info.Size() > limit {
-		return nil, &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("larger than %d bytes", limit)}
-	}
-	return os.ReadFile(path)
 }

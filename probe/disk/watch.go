@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"iter"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -30,8 +32,15 @@ type Options struct {
 
 // Watcher tells when sources change. It hears of most changes within a tenth of a
 // second from inotify, and finds the others by looking at each source at every poll:
-// those on network file systems, those for which the kernel has no watch left, and
-// those whose events were lost. A folder that is missing is looked for every second.
+// those on network file systems, and those for which the kernel has no watch left. A
+// folder that is missing is looked for every second, and everything is looked at anew
+// within a second after the kernel said that it dropped events.
+//
+// It needs a watch for each folder: two for each lineage, and a handful that all lineages
+// of a tree share. Should a source that is watched change without an event, the next poll
+// sees that a lineage's links moved or that the file of a leaf changed, and one poll in
+// sixteen sees the rest: so a poll costs one stat a source, and ten thousand lineages cost
+// little.
 //
 // A file system that hangs holds up the watcher, as it holds up whoever reads it.
 //
@@ -55,6 +64,7 @@ const (
 	defaultPoll  = 10 * time.Second
 	missingEvery = time.Second
 	coalesceFor  = 50 * time.Millisecond
+	fullEvery    = 16 // polls
 )
 
 // NewWatcher returns a watcher that does nothing until Run.
@@ -97,24 +107,23 @@ func (w *Watcher) Run(ctx context.Context) error {
 	defer r.close()
 	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
-	missing := time.NewTicker(missingEvery)
-	defer missing.Stop()
-	r.lookAtAll()
+	second := time.NewTicker(missingEvery)
+	defer second.Stop()
+	r.takeSources()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-w.kick:
-			r.lookAtAll()
+			r.takeSources()
 		case <-poll.C:
-			r.lookAtAll()
-		case <-missing.C:
+			r.poll()
+		case <-second.C:
 			r.lookAtMissing()
 		case event := <-r.events:
 			r.note(event)
 		case <-r.errors: // events were lost, and with them perhaps news of lost watches
-			clear(r.watched)
-			r.lookAtAll()
+			r.lost = true
 		case <-r.due:
 			r.lookAtNoted()
 		}
@@ -129,26 +138,38 @@ type round struct {
 	events  chan fsnotify.Event
 	errors  chan error
 
+	seed    maphash.Seed
+	cache   *KeyCache
 	watched map[string]folderID // folders with a watch
 	states  map[string]*state   // by certificate
 	noted   map[string]bool     // certificates with an event since they were looked at
 	due     <-chan time.Time    // when to look at them; nil while there are none
+	lost    bool                // events were lost
+	polls   int                 // how many there were
+
+	byName   map[string][]string // certificates by the names that concern them; nil after a footprint changed
+	byFolder map[string][]string // by the folders in which everything does
 }
 
 // state is what is known of one source.
 type state struct {
-	source      certmedic.Source
-	footprint   footprint
-	fingerprint uint64
-	missing     bool   // a needed folder is not there
-	degraded    string // why it is only polled
+	source    certmedic.Source
+	turn      int // at which of the polls it is looked at in full
+	footprint footprint
+	print     uint64 // of its own files
+	testimony uint64 // of its witness
+	tree      uint64 // of what it shares with others
+	stale     bool   // its footprint and its watches have to be seen to
+	missing   bool   // a needed folder is not there
+	degraded  string // why it is only polled
 }
 
 // folderID tells a folder from another one that took its name.
 type folderID struct{ dev, ino uint64 }
 
 func newRound(w *Watcher) *round {
-	r := &round{w: w, watched: map[string]folderID{}, states: map[string]*state{}, noted: map[string]bool{}}
+	r := &round{w: w, seed: maphash.MakeSeed(), cache: &KeyCache{}}
+	r.watched, r.states, r.noted = map[string]folderID{}, map[string]*state{}, map[string]bool{}
 	r.open()
 	return r
 }
@@ -170,66 +191,121 @@ func (r *round) close() {
 	}
 }
 
-// lookAtAll brings everything up to date with the sources as they are set now.
-func (r *round) lookAtAll() {
-	if r.inotify == nil {
-		r.open()
-	}
+// takeSources brings everything up to date with the sources as they are set now.
+func (r *round) takeSources() {
 	r.w.mu.Lock()
 	sources := maps.Clone(r.w.sources)
 	r.w.mu.Unlock()
+	before := len(r.states)
 	maps.DeleteFunc(r.states, func(name string, s *state) bool {
 		src, ok := sources[name]
 		return !ok || src != s.source
 	})
+	if len(r.states) < before {
+		r.byName = nil
+	}
 	for name, src := range sources {
 		if r.states[name] == nil {
-			r.states[name] = &state{source: src}
+			r.states[name] = &state{source: src, turn: len(r.states) % fullEvery, stale: true}
 		}
 	}
-	r.lookAt(slices.Sorted(maps.Keys(sources)))
-	r.unwatch()
+	r.lookAt(maps.Keys(r.states), (*round).unchanged)
+	r.publishDegraded()
 }
 
+// poll looks at everything.
+func (r *round) poll() {
+	if r.inotify == nil {
+		r.open()
+	}
+	r.polls++
+	r.lookAt(maps.Keys(r.states), (*round).seemsUnchanged)
+	r.publishDegraded()
+}
+
+// lookAtMissing looks for missing folders, and at everything when events were lost.
 func (r *round) lookAtMissing() {
+	if r.lost {
+		r.lost = false
+		clear(r.watched)
+		for _, s := range r.states {
+			s.stale = true
+		}
+		r.lookAt(maps.Keys(r.states), (*round).unchanged)
+		return
+	}
 	var names []string
 	for name, s := range r.states {
 		if s.missing {
 			names = append(names, name)
 		}
 	}
-	if len(names) > 0 {
-		r.lookAt(slices.Sorted(slices.Values(names)))
-	}
+	r.lookAt(slices.Values(names), (*round).unchanged)
 }
 
 func (r *round) lookAtNoted() {
-	names := slices.Sorted(maps.Keys(r.noted))
-	clear(r.noted)
-	r.due = nil
-	r.lookAt(names)
+	noted := r.noted
+	r.noted, r.due = map[string]bool{}, nil
+	r.lookAt(maps.Keys(noted), (*round).unchanged)
 }
 
-// lookAt watches what the certificates' sources need now, and tells which changed. The
-// watches come first, so that nothing happens unseen between the two.
-func (r *round) lookAt(names []string) {
+// lookAt tells which of the certificates' sources changed, and sees to the watches of
+// those. The watches come first, so that nothing happens unseen between the two.
+func (r *round) lookAt(names iter.Seq[string], unchanged func(*round, *glance, *state) bool) {
+	g := newGlance(r.seed, r.cache)
 	var changed []string
-	for _, name := range names {
+	looked := false
+	for name := range names {
 		s := r.states[name]
-		if s == nil {
+		if s == nil || unchanged(r, g, s) {
 			continue
 		}
-		s.footprint = footprintOf(s.source)
-		r.watch(s)
-		if print := s.footprint.fingerprint(); print != s.fingerprint {
-			s.fingerprint = print
+		looked = true
+		if r.renew(g, s) {
 			changed = append(changed, name)
 		}
 	}
-	r.publishDegraded()
+	if r.byName == nil {
+		r.unwatch()
+		r.index()
+	}
+	if looked {
+		r.publishDegraded()
+	}
+	slices.Sort(changed)
 	for _, name := range changed {
 		r.w.changed(name)
 	}
+}
+
+// unchanged reports whether a source that is watched is as it was.
+func (r *round) unchanged(g *glance, s *state) bool {
+	return !s.stale && !s.missing && s.degraded == "" &&
+		s.tree == g.treePrint(s.footprint.tree) && s.print == g.fingerprint(&s.footprint)
+}
+
+// seemsUnchanged is unchanged for a poll, which leaves it to the witness unless it is the
+// source's turn.
+func (r *round) seemsUnchanged(g *glance, s *state) bool {
+	if s.stale || s.degraded != "" || r.polls%fullEvery == s.turn {
+		return r.unchanged(g, s)
+	}
+	return s.tree == g.treePrint(s.footprint.tree) && s.testimony == g.testify(&s.footprint)
+}
+
+// renew finds out anew what a source needs, watches that, and reports whether the source
+// changed since it was looked at last.
+func (r *round) renew(g *glance, s *state) bool {
+	if f := g.footprintOf(s.source); s.stale || !f.same(&s.footprint) {
+		s.footprint = f
+		r.byName = nil
+	}
+	r.watch(s)
+	print, tree := g.fingerprint(&s.footprint), g.treePrint(s.footprint.tree)
+	changed := print != s.print || tree != s.tree
+	s.print, s.tree, s.testimony = print, tree, g.testify(&s.footprint)
+	s.stale = false
+	return changed
 }
 
 func (r *round) watch(s *state) {
@@ -304,8 +380,10 @@ func (r *round) forget(folder string) {
 func (r *round) unwatch() {
 	needed := map[string]bool{}
 	for _, s := range r.states {
-		for _, folder := range slices.Concat(s.footprint.needed, s.footprint.optional) {
-			needed[folder] = true
+		for _, folders := range [][]string{s.footprint.needed, s.footprint.optional} {
+			for _, folder := range folders {
+				needed[folder] = true
+			}
 		}
 	}
 	for folder := range r.watched {
@@ -315,25 +393,49 @@ func (r *round) unwatch() {
 	}
 }
 
+// index lists whom an event concerns.
+func (r *round) index() {
+	r.byName, r.byFolder = map[string][]string{}, map[string][]string{}
+	for name, s := range r.states {
+		f := &s.footprint
+		for _, paths := range [][]string{f.files, f.links, f.ends, f.needed, f.optional} {
+			for _, path := range paths {
+				path = filepath.Clean(path)
+				r.byName[path] = append(r.byName[path], name)
+			}
+		}
+		for _, file := range f.files {
+			r.byFolder[filepath.Clean(file)] = append(r.byFolder[filepath.Clean(file)], name)
+		}
+		if f.tree == "" {
+			continue
+		}
+		hooks := hooksFolder(f.tree)
+		r.byFolder[hooks] = append(r.byFolder[hooks], name)
+		for _, file := range []string{lockName, "cli.ini"} {
+			path := filepath.Join(f.tree, file)
+			r.byName[path] = append(r.byName[path], name)
+		}
+	}
+}
+
 // note marks the certificates that an event may concern; they are looked at a moment
 // later, together with what else happens until then.
 func (r *round) note(event fsnotify.Event) {
-	folder := filepath.Dir(event.Name)
-	if event.Has(fsnotify.Remove | fsnotify.Rename) {
+	lost := false
+	if _, watched := r.watched[event.Name]; watched && event.Has(fsnotify.Remove|fsnotify.Rename) {
 		delete(r.watched, event.Name) // a folder that goes loses its watch
+		lost = true
 	}
-	for name, s := range r.states {
-		if s.concerns(folder) || s.concerns(event.Name) {
+	for _, names := range [][]string{r.byName[event.Name], r.byFolder[filepath.Dir(event.Name)]} {
+		for _, name := range names {
 			r.noted[name] = true
+			r.states[name].stale = r.states[name].stale || lost
 		}
 	}
 	if len(r.noted) > 0 && r.due == nil {
 		r.due = time.After(coalesceFor)
 	}
-}
-
-func (s *state) concerns(folder string) bool {
-	return slices.Contains(s.footprint.needed, folder) || slices.Contains(s.footprint.optional, folder)
 }
 
 func (r *round) publishDegraded() {

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"hash/maphash"
 	"os"
 	"path/filepath"
 	"slices"
@@ -222,6 +223,73 @@ func TestWatcherPollsWithoutAnInotifyInstanceUntilThereIsOne(t *testing.T) {
 	}
 }
 
+func TestWatcherLooksAtEverythingAfterItLostEvents(t *testing.T) {
+	tree := disktest.New(t)
+	tree.Issue("shop", []string{"shop.example.test"}, disktest.Options{})
+	src := tree.Source("shop")
+	lost := make(chan error)
+	deaf := func(w *Watcher) {
+		w.inotify = func() (*fsnotify.Watcher, error) {
+			inotify, err := fsnotify.NewWatcher()
+			if err == nil {
+				inotify.Events = make(chan fsnotify.Event) // on which nothing comes
+				inotify.Errors = lost
+			}
+			return inotify, err
+		}
+	}
+	w := watch(t, never, map[string]certmedic.Source{"shop": src}, deaf)
+	tree.Renew("shop")
+	time.Sleep(3 * coalesceFor)
+	if len(w.changes) > 0 {
+		t.Fatal("the watcher is not deaf")
+	}
+	lost <- fsnotify.ErrEventOverflow
+	w.until("events were lost", func() bool { return Read(src, time.Now()).Version == "2" })
+}
+
+// TestPollsFindWhatNoEventTold holds that a source of which every folder is watched is
+// looked at all the same: its links at each poll, the rest now and then.
+func TestPollsFindWhatNoEventTold(t *testing.T) {
+	tree := disktest.New(t)
+	tree.Issue("shop", []string{"shop.example.test"}, disktest.Options{})
+	var told []string
+	w := NewWatcher(Options{
+		Sources: map[string]certmedic.Source{"shop": tree.Source("shop")},
+		Changed: func(name string) { told = append(told, name) },
+	})
+	r := newRound(w)
+	defer r.close()
+	r.takeSources()
+	for _, step := range []struct {
+		about string
+		do    func()
+		polls int
+	}{
+		{"the beginning", func() {}, 0},
+		{"a renewal", func() { tree.Renew("shop") }, 1},
+		{"certbot takes its lock", func() { tree.Lock() }, 1},
+		{"a new hook", func() { tree.SetHook("reload", "#!/bin/sh\n") }, 1},
+		{"another mode of the key", func() { must(t, os.Chmod(tree.Archive("shop", "privkey", 2), 0o644)) }, fullEvery},
+		{"the renewal configuration goes", func() { must(t, os.Remove(tree.Conf("shop"))) }, fullEvery},
+	} {
+		step.do()
+		for range step.polls {
+			r.poll()
+		}
+		if len(told) != 1 {
+			t.Errorf("%s: told %d times", step.about, len(told))
+		}
+		told = nil
+	}
+	for range 2 * fullEvery {
+		r.poll()
+	}
+	if len(told) > 0 {
+		t.Errorf("nothing happened, and was told %d times", len(told))
+	}
+}
+
 func TestWatcherTakesNewSources(t *testing.T) {
 	tree := disktest.New(t)
 	tree.Issue("shop", []string{"shop.example.test"}, disktest.Options{})
@@ -238,7 +306,7 @@ func TestWatcherTakesNewSources(t *testing.T) {
 	}
 }
 
-func TestLinkFolders(t *testing.T) {
+func TestTrail(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
 	must(t, os.MkdirAll(filepath.Join(dir, "releases/7"), 0o755))
@@ -246,13 +314,18 @@ func TestLinkFolders(t *testing.T) {
 	must(t, os.Symlink("releases/7", filepath.Join(dir, "current")))
 	must(t, os.Symlink("../../current/cert.pem", filepath.Join(dir, "etc/ssl/cert.pem")))
 	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
-	got := unique(linkFolders(filepath.Join(dir, "etc/ssl/cert.pem")))
+	g := newGlance(maphash.MakeSeed(), nil)
+	folders, _, end := g.trail(filepath.Join(dir, "etc/ssl/cert.pem"))
+	got := unique(folders)
 	want := unique([]string{dir, filepath.Join(dir, "etc/ssl"), filepath.Join(dir, "releases/7")})
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := len(linkFolders(filepath.Join(dir, "loop"))); got > maxLinkHops+1 {
-		t.Errorf("a link to itself led through %d folders", got)
+	if end != filepath.Join(dir, "releases/7/cert.pem") {
+		t.Errorf("the way ends at %q", end)
+	}
+	if loop, _, _ := g.trail(filepath.Join(dir, "loop")); len(loop) > maxLinkHops+1 {
+		t.Errorf("a link to itself led through %d folders", len(loop))
 	}
 }
 

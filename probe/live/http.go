@@ -65,6 +65,10 @@ func (a *attempt) askHTTP(ctx context.Context, conn net.Conn) {
 	v := &visit{attempt: a, want: want, target: target, method: cmp.Or(want.Method, http.MethodGet), body: want.Body}
 	start := time.Now()
 	last, err := v.ask(ctx, conn)
+	if err == nil && a.asked && v.facts.Redirects == 0 && last.StatusCode == http.StatusBadRequest {
+		a.refusedUs(nil) // nginx lets the handshake pass, and says it in HTTP
+		return
+	}
 	if err == nil {
 		v.judge(last)
 		return

@@ -141,6 +141,19 @@ func TestHTTPIsNotAskedOfWhoDemandsACertificate(t *testing.T) {
 	}
 }
 
+func TestADemandThatIsMadeInHTTPIsNoFault(t *testing.T) {
+	p := newPKI(t)
+	answer := "HTTP/1.1 400 Bad Request\r\n\r\nNo required SSL certificate was sent"
+	address := serveAnswer(t, p.config(func(c *tls.Config) { c.ClientAuth = tls.RequestClientCert }), answer)
+	got := askHTTP(t, address, nil)
+	if len(got.Findings) != 1 || got.Findings[0].Code != certmedic.ClientCertRequired {
+		t.Errorf("findings %v", got.Findings)
+	}
+	if got = askHTTP(t, serveAnswer(t, p.config(nil), answer), nil); len(got.Findings) != 0 {
+		t.Errorf("a bad request without a demand has the findings %v", got.Findings)
+	}
+}
+
 // redirects is a server whose /N redirects to /N-1 on another name, and whose /0 is the end.
 func redirects(t *testing.T, p pki) netip.AddrPort {
 	mux := http.NewServeMux()

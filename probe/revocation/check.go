@@ -149,7 +149,9 @@ func (r *Result) staple(s subject, q Query) verdict {
 func (c *Checker) lookUp(ctx context.Context, s subject, now time.Time) verdict {
 	var v verdict
 	if c.options.OCSP {
-		v = v.orOf(sources(s.cert.OCSPServer), func(url string) verdict { return c.ask(ctx, s, url, now) })
+		early, cancel := firstHalf(ctx)
+		defer cancel()
+		v = v.orOf(sources(s.cert.OCSPServer), func(url string) verdict { return c.ask(early, s, url, now) })
 	}
 	if c.options.CRLs && !v.definite() {
 		v = v.orOf(sources(s.cert.CRLDistributionPoints), func(url string) verdict { return c.find(ctx, s, url, now) })
@@ -158,6 +160,15 @@ func (c *Checker) lookUp(ctx context.Context, s subject, now time.Time) verdict 
 		return c.unasked(s)
 	}
 	return v
+}
+
+// firstHalf leaves half of the time to those who are asked later.
+func firstHalf(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
 // unasked says why no source was asked, where the certificate has one and lookups are
