@@ -27,6 +27,7 @@ import (
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/internal/web"
+	"github.com/certmedic/certmedic/probe/disk"
 )
 
 // stateWait is how long a daemon waits for another one to let go of the state.
@@ -51,7 +52,9 @@ type App struct {
 	metrics *metrics.Exporter
 	dir     string // the state folder; it does not change over a reload
 
-	sockets sockets
+	keys    disk.KeyCache       // what was read of sources, over all generations
+	sockets sockets             // what was found when sockets were tried
+	prints  map[string]printOut // what commands printed, guarded by reloading
 
 	offline bool // nothing is executed, and nobody asked, to find out what there is
 
@@ -117,7 +120,7 @@ const trimEvery = 24 * time.Hour
 func (a *App) wait(ctx context.Context, failed <-chan error) error {
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
-	look := time.NewTimer(discoverInterval(a.config))
+	look := time.NewTicker(targetsEvery)
 	defer look.Stop()
 	for {
 		select {
@@ -125,7 +128,6 @@ func (a *App) wait(ctx context.Context, failed <-chan error) error {
 			if err := a.rediscover(ctx); err != nil {
 				a.o.Log.Error("watching what was discovered", "err", err)
 			}
-			look.Reset(discoverInterval(a.generation().config))
 		case <-trim.C:
 			if err := a.store.Trim(); err != nil {
 				a.o.Log.Error("trimming the state", "err", err)

@@ -87,7 +87,7 @@ func (a *App) join(g *generation) error {
 		return err
 	}
 	c, prober := g.config, g.senses.Prober
-	reader := disk.Reader{Keys: &disk.KeyCache{}}
+	reader := disk.Reader{Keys: &a.keys}
 	g.scheduler = probe.NewScheduler(probe.SchedulerOptions{
 		Interval: c.Probe.Interval, Concurrency: c.Probe.Concurrency, Probe: prober.Probe,
 		Sink: func(key string, o certmedic.Observation) { g.watchdog.Observed(key, o) },

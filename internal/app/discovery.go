@@ -23,6 +23,7 @@ import (
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/discover"
 	"github.com/certmedic/certmedic/probe/discover/sd"
+	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
 	"github.com/certmedic/certmedic/probe/resolve"
@@ -30,7 +31,14 @@ import (
 
 // discoverEvery is how often discovery looks again where the configuration asks for nothing
 // sooner. Changes of known files are seen at once by other means; this is for what is new.
-const discoverEvery = time.Minute
+// Files with targets are looked at more often, and read when they changed.
+const (
+	discoverEvery = time.Minute
+	targetsEvery  = time.Second
+
+	firstLook = 10 * time.Second // at most; what is found later is watched later
+	lookShare = 50               // of its own duration passes at least between two looks: a large host is no load
+)
 
 // discover lists what the generation watches. What discovery found a moment ago is not
 // looked for again.
@@ -42,12 +50,34 @@ func (a *App) discover(ctx context.Context, g *generation) {
 		if a.offline {
 			senses = nil
 		}
-		g.found = discovered{}.look(ctx, a.discoverOptions(g.config, senses))
+		inTime, cancel := context.WithTimeout(ctx, firstLook)
+		defer cancel()
+		g.found = discovered{}.look(inTime, a.discoverOptions(g.config, senses))
 	}
 	for _, f := range g.found.findings {
 		a.o.Log.Info("discovery", "code", f.Code, "detail", f.Detail)
 	}
+	g.looked, g.targets = time.Now(), targetFiles(g.config)
 	g.certificates = inventory(g.config, g.found.certificates)
+}
+
+// targetFiles tells one state of the files with targets from another.
+func targetFiles(c *config.Config) string {
+	var state strings.Builder
+	for _, d := range c.Discover {
+		if d.FileSD == nil {
+			continue
+		}
+		for _, pattern := range d.FileSD.Files {
+			files, _ := filepath.Glob(pattern) // it was checked with the configuration
+			for _, file := range files {
+				if info, err := os.Stat(file); err == nil {
+					fmt.Fprintf(&state, "%s %d %d\n", file, info.Size(), info.ModTime().UnixNano())
+				}
+			}
+		}
+	}
+	return state.String()
 }
 
 // rediscover looks again for what there is to watch, and replaces the generation when that
@@ -56,10 +86,14 @@ func (a *App) rediscover(ctx context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	g := a.generation()
-	if len(g.config.Discover) == 0 || g.acting() {
+	every := max(discoverInterval(g.config), lookShare*g.lookTook)
+	due := time.Since(g.looked) >= every || targetFiles(g.config) != g.targets
+	if len(g.config.Discover) == 0 || !due || g.acting() {
 		return nil
 	}
+	g.looked, g.targets = time.Now(), targetFiles(g.config)
 	found := g.found.look(ctx, a.discoverOptions(g.config, g.senses))
+	g.lookTook = time.Since(g.looked)
 	if ctx.Err() != nil || reflect.DeepEqual(found.certificates, g.found.certificates) {
 		return nil
 	}
@@ -73,8 +107,6 @@ func discoverInterval(c *config.Config) time.Duration {
 	every := discoverEvery
 	for _, d := range c.Discover {
 		switch {
-		case d.FileSD != nil:
-			every = min(every, 5*time.Second)
 		case d.HTTPSD != nil:
 			every = min(every, d.HTTPSD.RefreshInterval)
 		case d.DNS != nil:
@@ -87,7 +119,7 @@ func discoverInterval(c *config.Config) time.Duration {
 // discoverOptions are what a configuration asks discovery for. Without senses nothing is
 // executed and nobody is asked.
 func (a *App) discoverOptions(c *config.Config, p *prober.Prober) discover.Options {
-	o := discover.Options{Now: time.Now(), Refresh: discoverInterval(c)}
+	o := discover.Options{Now: time.Now(), Refresh: discoverInterval(c), Reader: disk.Reader{Keys: &a.keys}}
 	for _, protocol := range live.Protocols() {
 		o.Protocols = append(o.Protocols, protocol.Name)
 	}
@@ -146,15 +178,33 @@ const (
 	printBytes   = 32 << 20
 )
 
-// printed runs a command that prints something, and returns what.
+// printed runs a command that prints something, and returns what. A command is run once in
+// [discoverEvery], however often discovery looks.
 func (a *App) printed(ctx context.Context, argv []string) ([]byte, error) {
+	key := strings.Join(argv, "\x00")
+	if p, ok := a.prints[key]; ok && time.Since(p.at) < discoverEvery-time.Second {
+		return p.text, p.err
+	}
+	p := printOut{at: time.Now()}
 	r := execx.Run(ctx, execx.Command{
 		Name: filepath.Base(argv[0]), Argv: argv, Env: commandEnviron(a.o.Environ), Timeout: printTimeout, MaxOutput: printBytes,
 	})
+	p.text = []byte(r.Stdout)
 	if !r.Succeeded() {
-		return nil, fmt.Errorf("running %q: %s: %s", strings.Join(argv, " "), r.Result, strings.TrimSpace(r.Stderr))
+		p.text, p.err = nil, fmt.Errorf("running %q: %s: %s", strings.Join(argv, " "), r.Result, strings.TrimSpace(r.Stderr))
 	}
-	return []byte(r.Stdout), nil
+	if a.prints == nil {
+		a.prints = map[string]printOut{}
+	}
+	a.prints[key] = p
+	return p.text, p.err
+}
+
+// printOut is what a command printed last.
+type printOut struct {
+	text []byte
+	err  error
+	at   time.Time
 }
 
 // sockets remembers what was found when listening sockets were tried, so that each is

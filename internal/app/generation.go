@@ -29,6 +29,9 @@ type generation struct {
 	rules        []rules.Rule
 	certificates []certmedic.Certificate
 	found        discovered
+	looked       time.Time // when
+	lookTook     time.Duration
+	targets      string // the state of the files with targets then
 	senses       *prober.Prober
 
 	watchdog   *watchdog.Watchdog

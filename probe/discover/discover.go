@@ -14,6 +14,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/discover/listening"
 	"github.com/certmedic/certmedic/probe/discover/sd"
+	"github.com/certmedic/certmedic/probe/disk"
 )
 
 // Options say where to look, and lend the means. What is empty is not looked for.
@@ -36,6 +37,8 @@ type Options struct {
 	DNS       []sd.Query // names to look up, as Prometheus' dns_sd has them
 	Listening bool       // whether this host's listening sockets are tried
 	Proc      string     // where the kernel tells of them; empty: /proc
+
+	Reader disk.Reader // reads sources; one with a cache makes repeated looks cheap
 
 	Refresh time.Duration // how often this is repeated, which servers of HTTPSD are told
 

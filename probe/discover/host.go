@@ -18,6 +18,7 @@ import (
 // host gathers certificates and what they are bound to.
 type host struct {
 	now          time.Time
+	reader       disk.Reader
 	protocols    []string
 	certificates []certmedic.Certificate
 	stored       []kept
@@ -50,7 +51,7 @@ func newHost(opts Options) *host {
 		protocols = []string{"tls"}
 	}
 	return &host{
-		now: opts.Now, protocols: protocols,
+		now: opts.Now, reader: opts.Reader, protocols: protocols,
 		taken: map[string]bool{}, places: map[string]int{}, versions: map[certmedic.Fingerprint]int{}, issued: map[certmedic.Fingerprint]bool{}, claims: map[asked]claim{},
 	}
 }
@@ -107,7 +108,7 @@ func resolved(path string) string {
 // add appends what a tree holds, and returns its place. Files of the same versions that are
 // found elsewhere are copies of it.
 func (h *host) add(name string, src certmedic.Source) int {
-	stored := disk.Read(src, h.now)
+	stored := h.reader.Read(src, h.now).Stored
 	place := h.addRead(name, src, stored)
 	for _, version := range stored.Known {
 		h.issued[version] = true
@@ -175,7 +176,7 @@ func (h *host) placeOf(server conf.Server, pair conf.Pair) int {
 		}
 	}
 	src := certmedic.Source{Kind: certmedic.SourceFiles, Cert: pair.Cert, Key: pair.Key}
-	stored := disk.Read(src, h.now)
+	stored := h.reader.Read(src, h.now).Stored
 	if leaf, ok := stored.Leaf(); ok && h.issued[leaf.SHA256] {
 		h.places[pair.Cert] = h.versions[leaf.SHA256]
 		return h.versions[leaf.SHA256]
