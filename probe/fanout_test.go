@@ -232,8 +232,10 @@ func TestAddressesCanBeChosen(t *testing.T) {
 		{"one family by choice", certmedic.Endpoint{Address: shop.Address, Family: IP6}, nil, []string{"[2001:db8::1]:443"}},
 		{"addresses instead of a lookup", certmedic.Endpoint{Address: shop.Address, Addresses: []string{"198.51.100.7"}}, nil, []string{"198.51.100.7:443"}},
 		{
-			"a proxy looks the name up", certmedic.Endpoint{Address: shop.Address, Module: "corp"},
-			map[string]Module{"corp": {Live: &live.Settings{Proxy: &url.URL{Scheme: "http", Host: "proxy:3128"}}}}, []string{shop.Address},
+			"a proxy looks the name up",
+			certmedic.Endpoint{Address: shop.Address, Module: "corp"},
+			map[string]Module{"corp": {Live: &live.Settings{Proxy: &url.URL{Scheme: "http", Host: "proxy:3128"}}}},
+			[]string{shop.Address},
 		},
 	} {
 		p, _ := fakeProber(t)

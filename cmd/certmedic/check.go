@@ -123,7 +123,7 @@ func newCheck(e *environment) *cobra.Command {
 	flags.IntVarP(&f.parallel, "parallel", "p", 32, "how many targets to check at a time")
 	flags.StringVar(&f.format, "format", formatText, "text, json, nagios or prometheus")
 	_ = cmd.RegisterFlagCompletionFunc("revocation", cobra.FixedCompletions(prober.Ways(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(checkFormats(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(checkFormats(), cobra.ShellCompDirectiveNoFileComp))    // the flag exists
 	return cmd
 }
 
