@@ -2,6 +2,8 @@ package probe
 
 import (
 	"context"
+	"crypto/tls"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -52,31 +54,74 @@ func (p *Prober) probeAddress(ctx context.Context, t *target, address netip.Addr
 			return []certmedic.AddressObservation{t.failed(address.String(), refusal)}
 		}
 	}
-	habit := p.Memory.habit(t, address)
-	first := p.handshake(ctx, t, address, certmedic.VariantUsual, habit.fast)
-	if first.TLS != nil && habit.fast && habit.group != "" {
-		first.TLS.Group = habit.group
-	}
+	before := p.Memory.habit(t, address)
+	after, fast := before, before.fast(time.Now())
+	first := p.handshake(ctx, t, address, certmedic.VariantUsual, fast)
 	all := []certmedic.AddressObservation{first}
-	if other := p.otherKeyType(t, first); other != "" && (habit.both || !habit.fast) {
-		second := p.handshake(ctx, t, address, other, habit.fast)
-		habit.both = has(second, other)
-		if habit.both {
+	after.note(&all[0], fast)
+	if other := p.otherKeyType(t, first); other != "" && (after.both || !fast || after.class != before.class) {
+		second := p.handshake(ctx, t, address, other, fast)
+		if after.noteOther(second, other) {
 			all = append(all, second)
 		}
 	}
 	if t.endpoint.WithoutSNI && isName(t.name) {
-		all = append(all, p.handshake(ctx, t, address, certmedic.VariantNoSNI, habit.fast))
+		all = append(all, p.handshake(ctx, t, address, certmedic.VariantNoSNI, fast))
 	}
-	p.Memory.learn(t, address, habit, first)
+	p.Memory.learn(t, address, before, after)
 	return all
+}
+
+// note takes what the usual handshake showed. Where a fast offer was made, the observation
+// is given the group that the server chooses from the full one. A server that was not
+// reached is asked with the full offer next.
+func (h *habit) note(o *certmedic.AddressObservation, fast bool) {
+	leaf, ok := o.Leaf()
+	if !ok || o.TLS == nil {
+		h.full = time.Time{}
+		return
+	}
+	h.class = inspect.KeyClass(leaf)
+	switch {
+	case !fast:
+		h.tls = *o.TLS
+		h.full = time.Now().Add(fullEvery/2 + rand.N(fullEvery))
+	case o.TLS.Version == h.tls.Version && o.TLS.Group == tls.X25519.String():
+		o.TLS.Group = h.tls.Group
+	}
+}
+
+// noteOther takes what was presented to a client that asked for the other type of key, and
+// reports whether that is to be told: a certificate, or that there is none to be seen where
+// there was one. Only a server that refuses twice has none; a connection that is lost says
+// nothing, and is tried again with the next probe.
+func (h *habit) noteOther(o certmedic.AddressObservation, class certmedic.Variant) (tell bool) {
+	if has(o, class) {
+		h.both, h.doubt = true, false
+		return true
+	}
+	refused := o.Reached() || o.Error != nil && o.Error.Reason == certmedic.HandshakeFailed
+	switch {
+	case !h.both:
+		if !refused {
+			h.full = time.Time{}
+		}
+		return false
+	case refused && h.doubt:
+		h.both, h.doubt = false, false
+		return false
+	default:
+		h.doubt = refused
+		return true
+	}
 }
 
 // otherKeyType returns the variant that asks for the other type of key than the one that
 // was presented, empty where that is not asked for.
 func (p *Prober) otherKeyType(t *target, first certmedic.AddressObservation) certmedic.Variant {
 	leaf, ok := first.Leaf()
-	if !ok || !p.KeyTypes || t.quic() {
+	protocol, err := live.ParseProtocol(t.protocol())
+	if !ok || !p.KeyTypes || err != nil || !protocol.Variants() {
 		return ""
 	}
 	switch inspect.KeyClass(leaf) {
@@ -154,7 +199,7 @@ func (t *target) protocol() string {
 	return t.endpoint.Protocol
 }
 
-// quic reports whether the target is reached over QUIC, which has TLS 1.3 only.
+// quic reports whether the target is reached over QUIC.
 func (t *target) quic() bool {
 	protocol, err := live.ParseProtocol(t.protocol())
 	return err == nil && protocol.QUIC

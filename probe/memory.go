@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"hash"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,18 +16,34 @@ import (
 // verdicts on chains that were seen before, and the habits of servers. Probers with
 // different settings must not share one. Its zero value is ready.
 type Memory struct {
-	mu       sync.Mutex
-	verdicts map[verdictKey]*verdict
-	habits   map[habitKey]habit
-	issuers  map[string]*x509.Certificate // by public key
+	MaxBytes int // of the verdicts that are kept, about; 0 is 256 MiB
+
+	mu      sync.Mutex
+	young   map[verdictKey]*verdict // used since the last change of generations
+	old     map[verdictKey]*verdict // used before
+	size    int                     // of the young ones
+	habits  map[habitKey]habit
+	issuers map[string]*x509.Certificate // by public key
 }
 
-// maxRemembered bounds the verdicts and the habits that are kept. When it is reached, all
-// are forgotten: they come back with the next probes.
-const maxRemembered = 200_000
+const defaultMaxBytes = 256 << 20
 
-// maxIssuers bounds how many intermediates are kept.
-const maxIssuers = 256
+func (m *Memory) maxBytes() int {
+	if m.MaxBytes > 0 {
+		return m.MaxBytes
+	}
+	return defaultMaxBytes
+}
+
+// maxHabits bounds the habits by about as many bytes. When it is reached, all are
+// forgotten: they come back with the next probes.
+func (m *Memory) maxHabits() int { return m.maxBytes() / 1024 }
+
+// bounds of the intermediates that are kept.
+const (
+	maxIssuers    = 256
+	maxIssuerSize = 8 << 10 // bytes
+)
 
 // keepIssuers keeps the intermediates of a chain parsed: crypto/tls parses no certificate
 // anew that is still in use, and many servers have the same ones.
@@ -39,6 +54,9 @@ func (m *Memory) keepIssuers(chain []*x509.Certificate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range chain[1:] {
+		if len(c.Raw) > maxIssuerSize {
+			continue
+		}
 		if m.issuers == nil || len(m.issuers) >= maxIssuers {
 			m.issuers = map[string]*x509.Certificate{}
 		}
@@ -46,17 +64,21 @@ func (m *Memory) keepIssuers(chain []*x509.Certificate) {
 	}
 }
 
-// fullEvery is how long a server is asked with the fast offer only. Then it is asked with
-// everything that there is to offer, so that what it could do remains known.
+// fullEvery is how long a server is asked with the fast offer only, give or take a half. Then
+// it is asked with everything that there is to offer, so that what it could do remains known.
 const fullEvery = time.Hour
 
 // habit is what is known about an address.
 type habit struct {
-	group string    // of key exchange, chosen from the full offer
-	both  bool      // it has certificates with either type of key
-	full  time.Time // when the full offer is made again
-	fast  bool      // that time has not come
+	tls   certmedic.TLSFacts // chosen from the full offer
+	class certmedic.Variant  // type of key of the leaf that it prefers
+	both  bool               // it has certificates with either type of key
+	doubt bool               // it refused the other type of key once, after it had both
+	full  time.Time          // when the full offer is made again
 }
+
+// fast reports whether the fast offer will do.
+func (h habit) fast(now time.Time) bool { return now.Before(h.full) }
 
 type habitKey struct {
 	address  netip.AddrPort
@@ -76,38 +98,36 @@ func (m *Memory) habit(t *target, address netip.AddrPort) habit {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h := m.habits[habitKeyOf(t, address)]
-	h.fast = time.Now().Before(h.full)
-	return h
+	return m.habits[habitKeyOf(t, address)]
 }
 
-// learn keeps what a probe showed about an address. One that failed is asked with the full
-// offer again.
-func (m *Memory) learn(t *target, address netip.AddrPort, h habit, o certmedic.AddressObservation) {
-	if m == nil || (h.fast && o.Reached()) {
+// learn keeps what is known about an address.
+func (m *Memory) learn(t *target, address netip.AddrPort, before, now habit) {
+	if m == nil || before == now {
 		return
-	}
-	if !o.Reached() || o.TLS == nil {
-		h.full = time.Time{}
-	} else {
-		h.group = o.TLS.Group
-		h.full = time.Now().Add(fullEvery/2 + rand.N(fullEvery))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.habits == nil || len(m.habits) >= maxRemembered {
+	if m.habits == nil || len(m.habits) >= m.maxHabits() {
 		m.habits = map[habitKey]habit{}
 	}
-	m.habits[habitKeyOf(t, address)] = h
+	m.habits[habitKeyOf(t, address)] = now
 }
 
-// verdict returns a kept verdict that still holds, else nil.
+// verdict returns a kept verdict that holds at that time, else nil. A clock that went back
+// finds none.
 func (m *Memory) verdict(key verdictKey, now time.Time) *verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := m.verdicts[key]
-	if v == nil || !now.Before(v.until) {
+	v, young := m.young[key]
+	if v == nil {
+		v = m.old[key]
+	}
+	if v == nil || now.Before(v.made) || !now.Before(v.until) {
 		return nil
+	}
+	if !young {
+		m.keepLocked(key, v)
 	}
 	return v
 }
@@ -115,10 +135,20 @@ func (m *Memory) verdict(key verdictKey, now time.Time) *verdict {
 func (m *Memory) keep(key verdictKey, v *verdict) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.verdicts == nil || len(m.verdicts) >= maxRemembered {
-		m.verdicts = map[verdictKey]*verdict{}
+	m.keepLocked(key, v)
+}
+
+// keepLocked keeps a verdict. When the young ones fill half of the bytes, they become the
+// old ones, and what was not used for that long is forgotten.
+func (m *Memory) keepLocked(key verdictKey, v *verdict) {
+	if before := m.young[key]; before != nil {
+		m.size -= before.size()
 	}
-	m.verdicts[key] = v
+	if m.size += v.size(); m.young == nil || m.size > m.maxBytes()/2 {
+		m.old, m.young, m.size = m.young, map[verdictKey]*verdict{}, v.size()
+	}
+	delete(m.old, key)
+	m.young[key] = v
 }
 
 // hasher hashes a sequence of parts, each with its length, so that no two sequences are
@@ -134,11 +164,18 @@ func (h *hasher) bytes(part []byte) {
 	_, _ = h.Write(part)
 }
 
+// list adds parts and how many they are.
+func (h *hasher) list(parts ...[]byte) {
+	h.bytes(binary.BigEndian.AppendUint64(nil, uint64(len(parts))))
+	for _, part := range parts {
+		h.bytes(part)
+	}
+}
+
 func (h *hasher) text(parts ...string) {
 	for _, part := range parts {
 		h.bytes([]byte(part))
 	}
-	h.bytes(nil)
 }
 
 func (h *hasher) sum() verdictKey { return verdictKey(h.Sum(nil)) }

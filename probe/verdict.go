@@ -24,7 +24,25 @@ type verdict struct {
 	chainNotAfter time.Time
 	ocsp          *certmedic.OCSPFacts
 	scts          []certmedic.SCTFacts
+	made          time.Time
 	until         time.Time // up to when it stays the same; zero: it does not
+}
+
+// size is about how many bytes the verdict takes.
+func (v *verdict) size() int {
+	size := 512 + 128*len(v.scts)
+	for i := range v.chain {
+		c := &v.chain[i]
+		size += 320 + len(c.Subject) + len(c.Issuer)
+		for _, name := range c.DNSNames {
+			size += 16 + len(name)
+		}
+		size += 32 * len(c.IPAddresses)
+	}
+	for _, f := range v.findings {
+		size += 48 + len(f.Detail)
+	}
+	return size
 }
 
 // verdict returns what follows from what a target presented for a name, from memory where
@@ -54,21 +72,26 @@ type verdictKey [sha256.Size]byte
 func keyOf(t *target, name string, result live.Result) verdictKey {
 	var h hasher
 	h.init()
-	h.text(t.endpoint.Address, t.endpoint.Module, t.protocol(), name)
-	h.text(t.endpoint.Pins...)
+	h.text(t.endpoint.Address, t.endpoint.Module, t.protocol(), t.name, name)
+	if result.TLS != nil {
+		h.text("handshaken")
+	}
+	h.list()
+	for _, pin := range t.endpoint.Pins {
+		h.text(pin)
+	}
+	h.list()
 	for _, c := range result.Certs {
 		h.bytes(c.Raw)
 	}
-	h.bytes(result.Staple)
-	for _, sct := range result.SCTs {
-		h.bytes(sct)
-	}
+	h.list(result.Staple)
+	h.list(result.SCTs...)
 	return h.sum()
 }
 
 // judge has everybody say what is wrong with what was presented.
 func (p *Prober) judge(ctx context.Context, t *target, name string, result live.Result, now time.Time) *verdict {
-	v := &verdict{chain: facts(result.Certs), findings: []certmedic.Finding{}}
+	v := &verdict{chain: facts(result.Certs), findings: []certmedic.Finding{}, made: now}
 	roots := p.Roots
 	if t.module.Roots != nil {
 		roots = t.module.Roots
@@ -105,6 +128,9 @@ func (p *Prober) Inspect(ctx context.Context, name string, certs []*x509.Certifi
 // later is there for the next probe, and what was served is known meanwhile.
 const maxPatience = 2 * time.Second
 
+// issuerRetry is when issuers are looked for again that could not be fetched.
+const issuerRetry = time.Minute
+
 func (p *Prober) patience() time.Duration {
 	if p.Memory == nil {
 		return p.Timeout
@@ -129,8 +155,13 @@ func (p *Prober) addIssuers(ctx context.Context, v *verdict, presented []*x509.C
 		v.findings[i].Detail = aia.Sentence(missing, from)
 	case err != nil:
 		v.findings[i].Detail += "; it could not be fetched either: " + err.Error()
+		v.limit(now.Add(issuerRetry))
 	}
 }
+
+// maxPaths is how many paths are looked up, where certificates above the leaf were revoked:
+// clients take another one then.
+const maxPaths = 4
 
 // addRevocation adds what is known about revocation, and returns the certificate
 // timestamps of the OCSP response.
@@ -138,12 +169,22 @@ func (p *Prober) addRevocation(ctx context.Context, v *verdict, paths [][]*x509.
 	if p.Revocation == nil || len(paths) == 0 {
 		return nil
 	}
-	path := paths[0]
 	inTime, cancel := bound(ctx, p.patience())
 	defer cancel()
-	r := p.Revocation(inTime, revocation.Query{
-		Path: path, Staple: result.Staple, MustStaple: result.TLS != nil && inspect.MustStaple(path[0]), Now: now,
-	})
+	var r revocation.Result
+	for i, path := range paths[:min(len(paths), maxPaths)] {
+		other := p.Revocation(inTime, revocation.Query{
+			Path: path, Staple: result.Staple, MustStaple: result.TLS != nil && inspect.MustStaple(path[0]), Now: now,
+		})
+		revoked := certmedic.HasFinding(other.Findings, certmedic.Revoked)
+		if i == 0 || !revoked {
+			r = other
+		}
+		v.limit(other.Until)
+		if !revoked {
+			break
+		}
+	}
 	v.findings = append(v.findings, r.Findings...)
 	v.ocsp = r.OCSP
 	v.limit(r.Until)

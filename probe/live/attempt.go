@@ -176,9 +176,11 @@ func (a *attempt) recover(tap *tapConn) {
 }
 
 // converse does what follows a handshake: the rest of the script, or the request of
-// https, or nothing but to learn whether the peer minds who we are.
+// https, or nothing but to learn whether the peer minds who we are. Variants are asked for
+// their certificate alone: what a request does is done once.
 func (a *attempt) converse(ctx context.Context, conn *tls.Conn, rest []Step) {
 	switch {
+	case a.request.Variant != certmedic.VariantUsual:
 	case len(rest) > 0:
 		_, failed, err := runScript(conn, rest)
 		if err != nil && a.asked && isRemote(err) {

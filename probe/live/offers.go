@@ -95,8 +95,11 @@ func offersFor(r *Request, protocol Protocol) ([]offer, error) {
 		}
 	}
 	offers = slices.DeleteFunc(offers, func(o offer) bool { return o.maxVersion < o.minVersion })
-	if len(offers) == 0 {
+	switch {
+	case len(offers) == 0:
 		return nil, errNoVersion
+	case protocol.wary, from == fromOlder: // who has no such key needs no second refusal
+		return offers[:1], nil
 	}
 	return offers, nil
 }

@@ -141,3 +141,31 @@ func TestRefusedALPNShowsTheCertificate(t *testing.T) {
 		t.Errorf("findings are %v, want that the expected status was not seen", got.Findings)
 	}
 }
+
+// Servers that lack a type of key refuse it once, and those that block whoever breaks off
+// are offered everything at once.
+func TestRefusalsAreNotRepeatedWhereTheyDoHarm(t *testing.T) {
+	for _, tt := range []struct {
+		protocol string
+		variant  certmedic.Variant
+		offers   int
+	}{
+		{"tls", certmedic.VariantUsual, 3},
+		{"tls", certmedic.VariantRSA, 1},
+		{"tls", certmedic.VariantECDSA, 1},
+		{"mysql", certmedic.VariantUsual, 1},
+		{"mariadb", certmedic.VariantUsual, 1},
+	} {
+		protocol, err := ParseProtocol(tt.protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offers, err := offersFor(&Request{Protocol: tt.protocol, Variant: tt.variant}, protocol)
+		if err != nil || len(offers) != tt.offers {
+			t.Errorf("%s %q: %d offers, %v, want %d", tt.protocol, tt.variant, len(offers), err, tt.offers)
+		}
+		if protocol.Variants() != (tt.protocol == "tls") {
+			t.Errorf("%s: variants are asked for: %t", tt.protocol, protocol.Variants())
+		}
+	}
+}

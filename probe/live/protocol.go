@@ -15,6 +15,10 @@ type Protocol struct {
 	ALPN []string // what is offered by ALPN (RFC 7301); empty offers nothing
 	QUIC bool     // TLS is carried by QUIC (RFC 9001) instead of TCP
 
+	// wary servers block a host after some connections of its that broke off, as MySQL does
+	// (max_connect_errors), and all other clients on it: they get one offer, which they take.
+	wary bool
+
 	// begin speaks the protocol up to the point where the TLS handshake begins. Nil: it
 	// begins at once.
 	begin func(d *dialogue) error
@@ -56,11 +60,15 @@ var protocols = []Protocol{
 	{Name: "xmpp", Port: 5222, begin: beginXMPP},
 	{Name: "xmpp-server", Port: 5269, begin: beginXMPPServer},
 	{Name: "postgres", Port: 5432, begin: beginPostgres},
-	{Name: "mysql", Port: 3306, begin: beginMySQL, end: leaveMySQL},
-	{Name: "mariadb", Port: 3306, begin: beginMySQL, end: leaveMySQL},
+	{Name: "mysql", Port: 3306, begin: beginMySQL, end: leaveMySQL, wary: true},
+	{Name: "mariadb", Port: 3306, begin: beginMySQL, end: leaveMySQL, wary: true},
 	{Name: "mssql", Port: 1433, begin: beginMSSQL},
 	{Name: "rdp", Port: 3389, begin: beginRDP},
 }
+
+// Variants reports whether servers may be asked for one type of key, which those that lack
+// it refuse: not over QUIC, which has TLS 1.3 only, and not where refusals do harm.
+func (p Protocol) Variants() bool { return !p.QUIC && !p.wary }
 
 // ParseProtocol returns the protocol of that name; the empty name is "tls".
 func ParseProtocol(name string) (Protocol, error) {
