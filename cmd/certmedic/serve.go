@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,11 @@ func serve(ctx context.Context, o app.Options) error {
 	o.Ready = func(addresses []string) {
 		o.Log.Info("certmedic is running", "version", o.Version, "config", o.ConfigFile, "listening", addresses)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var paced sync.WaitGroup
+	defer paced.Wait()
+	defer cancel()
+	paced.Go(func() { paceCollector(ctx, o.Environ) })
 	err := app.Run(ctx, o)
 	var problems *config.Errors
 	if errors.As(err, &problems) {

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -9,13 +10,13 @@ import (
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
-// Certificates renders the series of every certificate, in the text format 0.0.4.
-func Certificates(views []watchdog.View, now time.Time) []byte {
+// Certificates writes the series of every certificate, in the text format 0.0.4.
+func Certificates(w io.Writer, views []watchdog.View, now time.Time) error {
 	r := renderer{families: families{}, now: now, expected: len(views)}
 	for i := range views {
 		r.certificate(&views[i])
 	}
-	return r.families.render()
+	return r.families.write(w)
 }
 
 type renderer struct {

@@ -1,15 +1,16 @@
 package metrics
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/certmedic/certmedic"
@@ -108,10 +109,10 @@ func (e *Exporter) zero() {
 
 // Use makes the exporter render another source, after a reload of the configuration.
 func (e *Exporter) Use(s Source) {
-	endpoints := map[string]bool{} // several certificates may have one endpoint
+	endpoints := map[certmedic.EndpointKey]bool{} // several certificates may have one endpoint
 	for _, v := range s.Views() {
 		for _, ep := range v.Certs.Endpoints {
-			endpoints[endpointKey(ep)] = true
+			endpoints[ep.Key()] = true
 		}
 	}
 	e.mu.Lock()
@@ -190,46 +191,51 @@ func (e *Exporter) queueAge() float64 {
 	return max(0, time.Since(oldest).Seconds())
 }
 
-// Write renders all metrics in the text format 0.0.4.
-func (e *Exporter) Write(now time.Time) ([]byte, error) {
+// Write writes all metrics in the text format 0.0.4.
+func (e *Exporter) Write(w io.Writer, now time.Time) error {
+	gathered, err := e.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gathering the metrics of the process: %w", err)
+	}
+	return e.write(w, gathered, now)
+}
+
+// write writes the metrics of the certificates and those of the process.
+func (e *Exporter) write(w io.Writer, process []*dto.MetricFamily, now time.Time) error {
 	e.mu.Lock()
 	s := e.source
 	e.mu.Unlock()
-	var b bytes.Buffer
 	if s != nil {
 		views := s.Views()
-		b.Write(Certificates(views, now))
-		b.Write(incidents(views, s.Rules()))
-	}
-	gathered, err := e.registry.Gather()
-	if err != nil {
-		return nil, fmt.Errorf("gathering the metrics of the process: %w", err)
-	}
-	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, f := range gathered {
-		if err := encoder.Encode(f); err != nil {
-			return nil, fmt.Errorf("rendering %q: %w", f.GetName(), err)
+		if err := errors.Join(Certificates(w, views, now), incidents(w, views, s.Rules())); err != nil {
+			return err
 		}
 	}
-	return b.Bytes(), nil
+	encoder := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, f := range process {
+		if err := encoder.Encode(f); err != nil {
+			return fmt.Errorf("rendering %q: %w", f.GetName(), err)
+		}
+	}
+	return nil
 }
 
 // Handler serves /metrics.
 func (e *Exporter) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, err := e.Write(time.Now())
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		gathered, err := e.registry.Gather()
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-		_, _ = w.Write(text) // the scraper went away: nobody is left to tell
+		_ = e.write(w, gathered, time.Now()) // the scraper went away: nobody is left to tell
 	})
 }
 
-// incidents renders the open incidents by rule, severity and state, with zeros for every
+// incidents writes the open incidents by rule, severity and state, with zeros for every
 // rule's own severity.
-func incidents(views []watchdog.View, all []rules.Rule) []byte {
+func incidents(w io.Writer, views []watchdog.View, all []rules.Rule) error {
 	type kind struct {
 		rule     string
 		severity certmedic.Severity
@@ -257,27 +263,23 @@ func incidents(views []watchdog.View, all []rules.Rule) []byte {
 	for _, k := range order {
 		f.add(counts[k], "", label{"rule", k.rule}, label{"severity", string(k.severity)}, label{"state", string(k.state)})
 	}
-	return fs.render()
+	return fs.write(w)
 }
 
 // round follows when every endpoint was probed once.
 type round struct {
 	endpoints int
 	began     time.Time
-	done      map[string]bool
+	done      map[certmedic.EndpointKey]bool
 }
 
 func newRound(endpoints int) round {
-	return round{endpoints: endpoints, began: time.Now(), done: map[string]bool{}}
-}
-
-func endpointKey(e certmedic.Endpoint) string {
-	return strings.Join([]string{e.Address, e.ServerName, e.Protocol}, " ")
+	return round{endpoints: endpoints, began: time.Now(), done: map[certmedic.EndpointKey]bool{}}
 }
 
 // probed notes a probe, and reports how long the round took when it is complete.
 func (r *round) probed(o certmedic.Observation) (took time.Duration, complete bool) {
-	r.done[endpointKey(o.Endpoint)] = true
+	r.done[o.Endpoint.Key()] = true
 	if len(r.done) < r.endpoints {
 		return 0, false
 	}

@@ -124,14 +124,28 @@ func exporter(t testing.TB, views ...watchdog.View) *metrics.Exporter {
 	return e
 }
 
+func written(t testing.TB, e *metrics.Exporter, at time.Time) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := e.Write(&b, at); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func certificates(t testing.TB, views ...watchdog.View) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := metrics.Certificates(&b, views, now); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 func everything(t testing.TB) []byte {
 	t.Helper()
 	e := exporter(t, healthy("shop"), failing("mail"), unreachable("down"), hostile(), watched("/a.pem"), watched("/b.pem"))
-	text, err := e.Write(now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return written(t, e, now)
 }
 
 // sample is one series as Prometheus's parser reads it.
@@ -192,7 +206,7 @@ func TestNoSeriesTwice(t *testing.T) {
 // TestWriterIsExpfmt shows that our text writer writes byte for byte what Prometheus's own
 // encoder makes of the same families.
 func TestWriterIsExpfmt(t *testing.T) {
-	text := metrics.Certificates([]watchdog.View{healthy("shop"), failing("mail"), unreachable("down"), hostile(), watched("/a.pem")}, now)
+	text := certificates(t, healthy("shop"), failing("mail"), unreachable("down"), hostile(), watched("/a.pem"))
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
@@ -288,7 +302,7 @@ func TestValues(t *testing.T) {
 // TestFailingHasWhatHealthyHas shows that no series of a certificate goes when it fails.
 func TestFailingHasWhatHealthyHas(t *testing.T) {
 	names := func(v watchdog.View) []string {
-		return slices.Sorted(maps.Keys(parse(t, metrics.Certificates([]watchdog.View{v}, now))))
+		return slices.Sorted(maps.Keys(parse(t, certificates(t, v))))
 	}
 	bad := names(failing("mail"))
 	for _, name := range names(healthy("shop")) {
@@ -302,10 +316,7 @@ func TestNames(t *testing.T) {
 	e := exporter(t, failing("mail"))
 	e.Acted(certmedic.Action{Kind: certmedic.ActionRedeploy, StartedAt: now, EndedAt: now.Add(time.Second), Outcome: certmedic.Outcome{Kind: certmedic.OutcomeHealed}})
 	e.Told("ops", "sent")
-	text, err := e.Write(now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := written(t, e, now)
 	families := parse(t, text)
 	for _, name := range strings.Fields(`certmedic_probes_total certmedic_probe_success certmedic_probe_duration_seconds
 		certmedic_probe_last_timestamp_seconds certmedic_served_not_after_timestamp_seconds certmedic_served_not_before_timestamp_seconds
@@ -362,10 +373,7 @@ func TestCounting(t *testing.T) {
 	e.RuleFailed("mine")
 	e.Told("ops", "sent")
 	e.Reloaded(true)
-	text, err := e.Write(now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := written(t, e, now)
 	families := parse(t, text)
 	for _, row := range []struct {
 		name, labels string
@@ -404,10 +412,7 @@ func TestRounds(t *testing.T) {
 	probe := func(name string, at time.Time) float64 {
 		t.Helper()
 		e.Probed(certmedic.Observation{Endpoint: certmedic.Endpoint{Address: name + ":443", Protocol: "tls"}, Time: at})
-		text, err := e.Write(at)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := written(t, e, at)
 		last, _ := find(parse(t, text), "certmedic_last_round_timestamp_seconds")
 		return last
 	}
@@ -427,10 +432,7 @@ func TestQueueAge(t *testing.T) {
 		least, most float64
 	}{{time.Time{}, 0, 0}, {time.Now().Add(-time.Minute), 60, 120}, {time.Now().Add(time.Hour), 0, 0}} {
 		e.Use(source{oldest: tt.oldest})
-		text, err := e.Write(now)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := written(t, e, now)
 		if got, ok := find(parse(t, text), "certmedic_notification_queue_oldest_seconds"); !ok || got < tt.least || got > tt.most {
 			t.Errorf("oldest %s: %v", tt.oldest, got)
 		}
@@ -459,6 +461,8 @@ func BenchmarkCertificates(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		b.SetBytes(int64(len(metrics.Certificates(views, now))))
+		if err := metrics.Certificates(io.Discard, views, now); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -1,7 +1,10 @@
 package metrics
 
 import (
-	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -21,7 +24,7 @@ type label struct{ name, value string }
 type labels string
 
 // newLabels renders labels.
-func newLabels(list ...label) labels { return labels(appendLabels(nil, list)) }
+func newLabels(list ...label) labels { return labels(appendLabels(make([]byte, 0, sampleSize), list)) }
 
 // sampleSize is about how many bytes a sample of a certificate takes.
 const sampleSize = 160
@@ -81,6 +84,9 @@ func appendValue(b []byte, v float64) []byte {
 // appendEscaped writes a label's value: valid UTF-8 without control characters, with
 // backslash, quote and line feed escaped.
 func appendEscaped(b []byte, s string) []byte {
+	if isPlain(s) {
+		return append(b, s...)
+	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	for i := range len(s) {
 		switch s[i] {
@@ -101,6 +107,16 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
+// isPlain reports whether nothing in a label's value has to be escaped, as in nearly all.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // families is a set of gauge families.
 type families map[string]*family
 
@@ -114,26 +130,22 @@ func (fs families) gauge(name, help string) *family {
 	return f
 }
 
-// render writes the families that have samples, sorted by name.
-func (fs families) render() []byte {
-	names := make([]string, 0, len(fs))
-	for name, f := range fs {
-		if len(f.body) > 0 {
-			names = append(names, name)
+// write writes the families that have samples, sorted by name, and drops each once it is
+// written: a large fleet has tens of megabytes of text.
+func (fs families) write(w io.Writer) error {
+	for _, name := range slices.Sorted(maps.Keys(fs)) {
+		f := fs[name]
+		delete(fs, name)
+		if len(f.body) == 0 {
+			continue
+		}
+		_, errHead := io.WriteString(w, "# HELP "+f.name+" "+f.help+"\n# TYPE "+f.name+" gauge\n")
+		_, errBody := w.Write(f.body)
+		if err := errors.Join(errHead, errBody); err != nil {
+			return fmt.Errorf("writing %q: %w", f.name, err)
 		}
 	}
-	slices.Sort(names)
-	size := 0
-	for _, name := range names {
-		size += len(fs[name].body) + 2*len(name) + len(fs[name].help) + len("# HELP  \n# TYPE  gauge\n")
-	}
-	b := bytes.NewBuffer(make([]byte, 0, size))
-	for _, name := range names {
-		f := fs[name]
-		b.WriteString("# HELP " + f.name + " " + f.help + "\n# TYPE " + f.name + " gauge\n")
-		b.Write(f.body)
-	}
-	return b.Bytes()
+	return nil
 }
 
 // labelName turns a configured label's name into one that Prometheus takes.

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/rules"
@@ -40,9 +43,25 @@ func (s *Store) Rules() (map[string]rules.State, error) {
 	return all, err
 }
 
-// SaveMemory keeps what has to be remembered about a certificate.
-func (s *Store) SaveMemory(certificate string, m Memory) error {
-	return s.put(bucketMemory, certificate, m)
+// SaveMemory keeps what has to be remembered, by certificate: all of it or, with an error,
+// nothing.
+func (s *Store) SaveMemory(all map[string]Memory) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		for certificate, m := range all {
+			data, err := json.Marshal(m)
+			if err != nil {
+				return fmt.Errorf("encoding %q: %w", certificate, err)
+			}
+			if err := tx.Bucket([]byte(bucketMemory)).Put([]byte(certificate), data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", bucketMemory, err)
+	}
+	return nil
 }
 
 // Memories returns what was remembered, by certificate.

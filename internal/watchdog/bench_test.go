@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -15,13 +16,13 @@ import (
 
 type silent struct{}
 
-func (silent) SaveRules(string, rules.State) error   { return nil }
-func (silent) SaveMemory(string, store.Memory) error { return nil }
-func (silent) SaveIncident(certmedic.Incident) error { return nil }
-func (silent) Probed(certmedic.Observation)          {}
-func (silent) RuleFailed(string)                     {}
-func (silent) Detected(time.Duration)                {}
-func (silent) Healed(time.Duration)                  {}
+func (silent) SaveRules(string, rules.State) error      { return nil }
+func (silent) SaveMemory(map[string]store.Memory) error { return nil }
+func (silent) SaveIncident(certmedic.Incident) error    { return nil }
+func (silent) Probed(certmedic.Observation)             {}
+func (silent) RuleFailed(string)                        {}
+func (silent) Detected(time.Duration)                   {}
+func (silent) Healed(time.Duration)                     {}
 
 // BenchmarkObserved measures what one observation of a healthy endpoint costs after the
 // probe: taking it into the picture and judging it by the shipped rules.
@@ -45,5 +46,25 @@ func BenchmarkObserved(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Observed(key("shop", ep.Address), o)
+	}
+}
+
+// BenchmarkViews measures what it costs to look at ten thousand watched endpoints, as each
+// scrape does.
+func BenchmarkViews(b *testing.B) {
+	var certificates []certmedic.Certificate
+	for i := range 10_000 {
+		ep := certmedic.Endpoint{Address: fmt.Sprintf("host%d.example.com:443", i), Protocol: "tls"}
+		certificates = append(certificates, certmedic.Certificate{Name: ep.Address, Endpoints: []certmedic.Endpoint{ep}, Mode: certmedic.ModeObserve, Watched: true})
+	}
+	w := New(Options{Certificates: certificates, Engine: rules.New(nil), State: silent{}, Count: silent{}})
+	for _, c := range certificates {
+		w.Observed(key(c.Name, c.Name), certmedic.Observation{Endpoint: c.Endpoints[0], Time: time.Now(), Addresses: []certmedic.AddressObservation{{
+			Address: "192.0.2.1:443", Stage: certmedic.ProbeDone, Chain: []certmedic.CertFacts{{SHA256: "aa"}},
+		}}})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Views()
 	}
 }

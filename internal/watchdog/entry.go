@@ -13,14 +13,14 @@ import (
 
 // entry is the present picture of one certificate. The watchdog's lock guards it.
 type entry struct {
-	cert     certmedic.Certificate
-	names    map[certmedic.EndpointKey]string // of the endpoints, each its own
-	stored   certmedic.Stored
-	problems []certmedic.Finding   // of the stored version's chain, dates and names
-	read     bool                  // the source was read at least once
-	version  certmedic.Fingerprint // the version that was stored last, also while the source cannot be read
-	awaited  bool                  // a new version was stored and has not been seen everywhere yet
-	changed  time.Time             // since when the stored version can be served: it appeared, or its deployment ended
+	cert     *certmedic.Certificate           // of the options, never changed
+	names    map[certmedic.EndpointKey]string // of the endpoints, each its own; nil: the address of the only one
+	stored   *certmedic.Stored                // never nil, never changed
+	problems []certmedic.Finding              // of the stored version's chain, dates and names
+	read     bool                             // the source was read at least once
+	version  certmedic.Fingerprint            // the version that was stored last, also while the source cannot be read
+	awaited  bool                             // a new version was stored and has not been seen everywhere yet
+	changed  time.Time                        // since when the stored version can be served: it appeared, or its deployment ended
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
 	drifting map[string]time.Time             // by place, since when it serves another version than the stored one
@@ -32,6 +32,7 @@ type entry struct {
 	action *certmedic.Action // the last one that was journaled
 	ran    *certmedic.Action // the last one that was carried out, and not refused
 	judged time.Time
+	calm   bool // no rule had anything to say at the last judgement, nor waits for anything
 
 	reading, again bool // its source is being read; it changed meanwhile
 	timer          *time.Timer
@@ -40,19 +41,10 @@ type entry struct {
 // place names an address of an endpoint.
 func place(endpoint, address string) string { return endpoint + "|" + address }
 
-func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry {
-	if m.Bound == nil {
-		m.Bound = map[string]time.Time{}
-	}
-	if m.Known == nil {
-		m.Known = map[certmedic.Fingerprint]time.Time{}
-	}
-	if m.Seen == nil {
-		m.Seen = map[string]certmedic.CertFacts{}
-	}
+func newEntry(c *certmedic.Certificate, m store.Memory, state rules.State) *entry {
 	e := &entry{
 		cert: c, names: names(c.Endpoints), memory: m, state: state,
-		observed: map[string]certmedic.Observation{}, drifting: map[string]time.Time{},
+		stored: &certmedic.Stored{}, observed: map[string]certmedic.Observation{},
 	}
 	maps.DeleteFunc(e.memory.Seen, func(at string, _ certmedic.CertFacts) bool {
 		endpoint, _, _ := strings.Cut(at, "|")
@@ -62,11 +54,20 @@ func newEntry(c certmedic.Certificate, m store.Memory, state rules.State) *entry
 }
 
 // name names an endpoint, see [names].
-func (e *entry) name(ep certmedic.Endpoint) string { return e.names[ep.Key()] }
+func (e *entry) name(ep certmedic.Endpoint) string {
+	if e.names == nil {
+		return ep.Address
+	}
+	return e.names[ep.Key()]
+}
 
 // names names endpoints as shortly as tells them apart: by the address, and by the server
-// name where others share the address, and by the protocol where others share both.
+// name where others share the address, and by the protocol where others share both. A single
+// endpoint, which most certificates that are watched have, needs no map for its address.
 func names(endpoints []certmedic.Endpoint) map[certmedic.EndpointKey]string {
+	if len(endpoints) < 2 {
+		return nil
+	}
 	count := map[string]int{}
 	long := func(ep certmedic.Endpoint) string { return ep.Address + "/" + ep.ServerName }
 	for _, ep := range endpoints {
@@ -134,10 +135,10 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 		e.changed = now
 	}
 	e.awaited = e.awaited || renewed
-	e.stored, e.problems, e.read = stored, problems, true
+	e.stored, e.problems, e.read = &stored, problems, true
 	for _, v := range stored.Known {
 		if _, ok := e.memory.Known[v]; !ok {
-			e.memory.Known[v] = now
+			put(&e.memory.Known, v, now)
 			remember = true
 		}
 	}
@@ -153,6 +154,15 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 func (e *entry) forgetOldest() {
 	dropOldest(e.memory.Known, maxKnown)
 	dropOldest(e.memory.Bound, maxBound)
+}
+
+// put sets a value of a map, which is made when it is needed: most certificates that are
+// watched never need some of theirs.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = value
 }
 
 // dropOldest removes the oldest entries beyond the newest keep.
@@ -180,7 +190,7 @@ func (e *entry) see(o certmedic.Observation) (remember bool) {
 		}
 		at := place(name, a.Address)
 		remember = remember || e.memory.Seen[at].SHA256 != leaf.SHA256
-		e.memory.Seen[at] = leaf
+		put(&e.memory.Seen, at, leaf)
 		remember = e.bind(at, o.Time) || remember
 	}
 	remember = e.forgetPlaces() || remember
@@ -213,7 +223,7 @@ func (e *entry) bind(at string, now time.Time) (remember bool) {
 	if !known || bound {
 		return false
 	}
-	e.memory.Bound[at] = now
+	put(&e.memory.Bound, at, now)
 	e.forgetOldest()
 	return true
 }
@@ -229,7 +239,7 @@ func (e *entry) bound(ep certmedic.Endpoint, address string) bool {
 // older than the stored version says nothing about it.
 func (e *entry) compare(now time.Time) {
 	leaf, ok := e.stored.Leaf()
-	drifting := map[string]time.Time{}
+	var drifting map[string]time.Time
 	for name, o := range e.observed {
 		for _, a := range e.speaking(o.Addresses) {
 			at := place(name, a.Address)
@@ -239,13 +249,13 @@ func (e *entry) compare(now time.Time) {
 			case !ok:
 			case !reached || e.deploying() || o.Time.Before(e.changed):
 				if was {
-					drifting[at] = since
+					put(&drifting, at, since)
 				}
 			case served.SHA256 != leaf.SHA256:
-				drifting[at] = now
-				if was {
-					drifting[at] = since
+				if !was {
+					since = now
 				}
+				put(&drifting, at, since)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func TestDatesOnceSeenStayDecidable(t *testing.T) {
 	cert := certmedic.Certificate{Name: "shop", Endpoints: []certmedic.Endpoint{ep}}
 	now := time.Now()
 	leaf := certmedic.CertFacts{SHA256: "aa", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
-	before := newEntry(cert, store.Memory{}, rules.State{})
+	before := newEntry(&cert, store.Memory{}, rules.State{})
 	if !before.see(certmedic.Observation{Endpoint: ep, Time: now, Addresses: []certmedic.AddressObservation{
 		{Address: "192.0.2.1:443", Stage: certmedic.ProbeDone, Chain: []certmedic.CertFacts{leaf}},
 		{Address: "192.0.2.2:443", Stage: certmedic.ProbeDone, Chain: []certmedic.CertFacts{leaf}},
@@ -28,7 +28,7 @@ func TestDatesOnceSeenStayDecidable(t *testing.T) {
 		t.Fatal("a leaf that is new is nothing to remember")
 	}
 
-	after := newEntry(cert, before.memory, rules.State{})
+	after := newEntry(&cert, before.memory, rules.State{})
 	later := now.Add(2 * time.Hour)
 	facts := after.facts(later).Certificate
 	if !facts.Expired || facts.Undecided["certificate.expired"] != "" || len(facts.Support["certificate.expired"].Members) != 2 {
@@ -57,7 +57,7 @@ func TestDatesOnceSeenStayDecidable(t *testing.T) {
 	}
 
 	cert.Endpoints = nil
-	if gone := newEntry(cert, after.memory, rules.State{}); len(gone.memory.Seen) != 0 {
+	if gone := newEntry(&cert, after.memory, rules.State{}); len(gone.memory.Seen) != 0 {
 		t.Error("an endpoint that left the configuration is still remembered")
 	}
 }
@@ -102,7 +102,7 @@ func TestInstalledCopiesAreStageDeployed(t *testing.T) {
 // What is not seen now may hide a finding: after a restart, and while an address is down.
 func TestFindingsAreIncompleteWhileSomethingIsUnseen(t *testing.T) {
 	ep := certmedic.Endpoint{Address: "192.0.2.1:443"}
-	e := newEntry(certmedic.Certificate{Name: "shop", Endpoints: []certmedic.Endpoint{ep}}, store.Memory{}, rules.State{})
+	e := newEntry(&certmedic.Certificate{Name: "shop", Endpoints: []certmedic.Endpoint{ep}}, store.Memory{}, rules.State{})
 	incomplete := func() string { return e.facts(time.Now()).Certificate.Incomplete["certificate.findings"] }
 	if incomplete() == "" {
 		t.Error("before the first probe")

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/inspect"
 )
 
-// Observed takes the observation of a certificate's endpoint and judges it.
+// Observed takes the observation of a certificate's endpoint and judges it, unless it says
+// what the last one said and no rule waits for anything.
 func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	w.o.Count.Probed(o)
 	name, _, _ := strings.Cut(key, "\x00")
@@ -27,14 +29,20 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	if !ok {
 		return
 	}
+	now := time.Now()
+	quiet := e.quiet(o, now)
 	if e.see(o) {
 		w.rememberLocked(e)
+		quiet = false
+	}
+	if quiet {
+		return
 	}
 	if e.awaited && e.unseen() == "" && e.stage() == certmedic.StageServed {
 		e.awaited = false
-		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 	}
-	w.judgeLocked(e, time.Now())
+	w.judgeLocked(e, now)
 }
 
 // Changed has a certificate's source read again after it, or an installed copy of it, changed
@@ -79,7 +87,7 @@ func (w *Watchdog) Read(ctx context.Context, certificate string) {
 		return
 	}
 	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
-	copies := w.copies(e.cert)
+	copies := w.copies(*e.cert)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e.copies = copies
@@ -118,14 +126,14 @@ func Copies(c certmedic.Certificate) iter.Seq[string] {
 // holdLocked takes a reading of a certificate's source.
 func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	now := time.Now()
-	renewed, remember := e.hold(content.Stored, w.problems(e.cert, content, now), now)
+	renewed, remember := e.hold(content.Stored, w.problems(*e.cert, content, now), now)
 	if remember {
 		w.rememberLocked(e)
 	}
 	if renewed {
 		leaf, _ := e.stored.Leaf()
 		w.o.Log.Info("a new version is stored", "certificate", e.cert.Name, "version", leaf.SHA256.Short())
-		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: e.cert, Leaf: leaf, Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: *e.cert, Leaf: leaf, Names: e.stored.Names})
 	}
 	if e.deploying() {
 		w.pollLocked(e)
@@ -187,7 +195,7 @@ func (w *Watchdog) pollLocked(e *entry) {
 	if w.polling[tree] != nil || w.ctx == nil || w.ctx.Err() != nil {
 		return
 	}
-	w.polling[tree] = time.AfterFunc(lockPoll, func() { w.poll(tree, e.cert) })
+	w.polling[tree] = time.AfterFunc(lockPoll, func() { w.poll(tree, *e.cert) })
 }
 
 func (w *Watchdog) poll(tree string, c certmedic.Certificate) {
@@ -221,7 +229,7 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 	if !ok {
 		return
 	}
-	copies := w.copies(e.cert)
+	copies := w.copies(*e.cert)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e.copies = copies
@@ -229,9 +237,35 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 	w.judgeLocked(e, time.Now())
 }
 
+// rememberLocked keeps what has to be remembered about a certificate: at once, because
+// actions follow from it. What is only watched can wait, so that the first look at ten
+// thousand endpoints is not ten thousand writes to the disk.
 func (w *Watchdog) rememberLocked(e *entry) {
-	if err := w.o.State.SaveMemory(e.cert.Name, e.memory); err != nil {
-		w.o.Log.Error("keeping what addresses served", "certificate", e.cert.Name, "err", err)
+	if e.cert.Watched {
+		w.unsaved[e.cert.Name] = true
+		return
+	}
+	w.save(map[string]store.Memory{e.cert.Name: e.memory})
+}
+
+// saveWatched keeps what changed about what is only watched, all at once.
+func (w *Watchdog) saveWatched() {
+	w.mu.Lock()
+	all := make(map[string]store.Memory, len(w.unsaved))
+	for name := range w.unsaved {
+		m := w.entries[name].memory
+		all[name] = store.Memory{Bound: maps.Clone(m.Bound), Known: maps.Clone(m.Known), Seen: maps.Clone(m.Seen)}
+	}
+	clear(w.unsaved)
+	w.mu.Unlock()
+	if len(all) > 0 {
+		w.save(all)
+	}
+}
+
+func (w *Watchdog) save(all map[string]store.Memory) {
+	if err := w.o.State.SaveMemory(all); err != nil {
+		w.o.Log.Error("keeping what addresses served", "certificates", len(all), "err", err)
 	}
 }
 

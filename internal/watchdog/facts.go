@@ -204,7 +204,7 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 		o, ok := e.observed[name]
 		c.Findings = add(c, "certificate.findings", c.Findings, name, o.Findings)
 		for _, a := range o.Addresses {
-			at := e.spokenOf(name, a)
+			at := spokenOf(name, a)
 			c.Findings = add(c, "certificate.findings", c.Findings, at, a.Findings)
 			if !a.Reached() {
 				c.Incomplete["certificate.findings"] = at + " presents no certificate"
@@ -337,7 +337,7 @@ func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.Endpoi
 	for _, a := range o.Addresses {
 		f.Reachable = f.Reachable || a.Reached()
 		if a.Error != nil {
-			at := e.spokenOf(name, a)
+			at := spokenOf(name, a)
 			support.Members = append(support.Members, at)
 			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(a.Error.Reason) + ": " + a.Error.Detail})
 		}

@@ -24,7 +24,7 @@ func (w *Watchdog) Look(ctx context.Context, certificate string) (remediate.Sigh
 		return remediate.Sight{}, fmt.Errorf("there is no certificate %q", certificate)
 	}
 	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
-	copies := w.copies(e.cert)
+	copies := w.copies(*e.cert)
 	observations := w.probeAll(ctx, e.cert.Endpoints)
 	if err := ctx.Err(); err != nil {
 		return remediate.Sight{}, err
@@ -58,7 +58,7 @@ func (w *Watchdog) probeAll(ctx context.Context, endpoints []certmedic.Endpoint)
 
 // sight describes the certificate as the remediator needs it.
 func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
-	s := remediate.Sight{Certificate: e.cert, Stored: e.stored, Since: e.changed, Problems: e.problems}
+	s := remediate.Sight{Certificate: *e.cert, Stored: *e.stored, Since: e.changed, Problems: e.problems}
 	stored, _ := e.stored.Leaf()
 	for _, o := range observations {
 		for _, a := range e.speaking(o.Addresses) {

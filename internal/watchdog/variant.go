@@ -40,14 +40,6 @@ func (e *entry) speaks(a certmedic.AddressObservation, all []certmedic.AddressOb
 }
 
 // spokenOf renders where an observation was made, for people.
-func (e *entry) spokenOf(endpoint string, a certmedic.AddressObservation) string {
-	at := spoken(place(endpoint, a.Address))
-	switch a.Variant {
-	case certmedic.VariantUsual:
-		return at
-	case certmedic.VariantNoSNI:
-		return at + " (without a name)"
-	default:
-		return at + " (" + string(a.Variant) + ")"
-	}
+func spokenOf(endpoint string, a certmedic.AddressObservation) string {
+	return spoken(place(endpoint, a.Address)) + a.Variant.Note()
 }

