@@ -12,10 +12,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +30,7 @@ import (
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/internal/web"
+	"github.com/certmedic/certmedic/probe/discover/sd"
 	"github.com/certmedic/certmedic/probe/disk"
 )
 
@@ -55,14 +59,15 @@ type App struct {
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
 	prints  map[string]printOut // what commands printed, guarded by reloading
+	answers sd.Memory           // of http_sd and DNS, guarded by reloading
 
 	offline bool // nothing is executed, and nobody asked, to find out what there is
 
-	reloading sync.Mutex  // held while generations change
-	found     *discovered // for the next generation, instead of looking again
+	reloading sync.Mutex // held while generations change
 	mu        sync.RWMutex
 	config    *config.Config
 	current   *generation
+	troubles  map[string]bool // what could not be done the last time it was tried, in sentences
 }
 
 // Load reads the configuration file, or returns the defaults where there is none.
@@ -159,6 +164,7 @@ func (a *App) shutdown(servers []*listening) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	errs = append(errs, a.generation().stop())
+	a.generation().senses.Close()
 	// Ending its listener has removed the socket, unless that took too long.
 	if err := os.Remove(filepath.Join(a.dir, api.SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, err)
@@ -223,57 +229,99 @@ func (a *App) generation() *generation {
 	return a.current
 }
 
+// The sentences of troubles.
+const (
+	notReloaded = "the configuration was not reloaded and the old one goes on: see the log, or certmedic config check"
+	notWatched  = "what discovery found is not watched: see the log"
+)
+
+// tell has the status say a sentence while there is an error, which it returns.
+func (a *App) tell(sentence string, err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.troubles == nil {
+		a.troubles = map[string]bool{}
+	}
+	a.troubles[sentence] = err != nil
+	return err
+}
+
 // Reload loads the configuration again. A bad one is an error and changes nothing. The
-// state folder and the listeners stay as they are.
-func (a *App) Reload(ctx context.Context) error {
+// state folder and the listeners stay as they are. It goes on where its caller loses patience.
+func (a *App) Reload(context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	c, warnings, err := Load(a.o.ConfigFile)
-	if err == nil && c.StateDir != a.dir {
-		err = fmt.Errorf("reloading: state_dir cannot change from %q to %q while certmedic runs", a.dir, c.StateDir)
-	}
-	if err == nil {
-		_, err = prepare(c)
-	}
+	err := a.tell(notReloaded, a.reload())
 	a.metrics.Reloaded(err == nil)
+	return err
+}
+
+func (a *App) reload() error {
+	c, warnings, err := Load(a.o.ConfigFile)
 	if err != nil {
 		return err
 	}
+	if c.StateDir != a.dir {
+		return fmt.Errorf("reloading: state_dir cannot change from %q to %q while certmedic runs", a.dir, c.StateDir)
+	}
+	g := a.generation()
+	var before discovered
+	if reflect.DeepEqual(c.Discover, g.config.Discover) {
+		before = g.saw().found
+	}
+	next, err := a.equip(c)
+	if err != nil {
+		return err
+	}
+	next.watch(a.firstLook(g.parent, next, before))
 	for _, w := range warnings {
 		a.o.Log.Warn("configuration", "at", w.String())
 	}
-	return a.replace(ctx, c)
+	if err := a.replace(next); err != nil {
+		next.senses.Close()
+		return err
+	}
+	g.senses.Close()
+	return nil
 }
 
-// replace ends the present generation and starts one of the configuration. What was checked
-// before cannot fail now but for the disk; then the old configuration goes on.
-func (a *App) replace(ctx context.Context, c *config.Config) error {
+// replace has a generation take the place of the present one, which ends only when the next
+// can be started. With an error nothing has changed.
+func (a *App) replace(next *generation) error {
 	old := a.generation()
+	if err := a.join(next); err != nil {
+		return err
+	}
 	if err := old.stop(); err != nil {
 		a.o.Log.Error("ending the old configuration", "err", err)
 	}
-	next, err := a.build(ctx, c)
-	if err != nil {
-		a.metrics.Reloaded(false)
-		again, errAgain := a.build(ctx, old.config)
-		if errAgain != nil {
-			return errors.Join(err, errAgain)
-		}
-		next = again
+	// Once more, for what the old one kept in its last moments.
+	if err := a.join(next); err != nil {
+		a.o.Log.Error("reading what was kept last", "err", err)
 	}
 	next.watchdog.Inherit(old.watchdog)
 	a.use(next)
 	next.start(old.parent)
-	return err
+	return nil
 }
 
 // Ready reports whether a configuration runs.
-func (a *App) Ready() bool { return a.generation() != nil }
+func (a *App) Ready() bool {
+	g := a.generation()
+	return g != nil && g.running.Load()
+}
 
 // Status returns the present picture.
 func (a *App) Status() api.Status {
-	g := a.generation()
-	return statusOf(g, a.o.Version, true)
+	s := statusOf(a.generation(), a.o.Version, true)
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, sentence := range slices.Sorted(maps.Keys(a.troubles)) {
+		if a.troubles[sentence] {
+			s.Degraded = append(s.Degraded, sentence)
+		}
+	}
+	return s
 }
 
 func statusOf(g *generation, version string, running bool) api.Status {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,21 +25,22 @@ import (
 )
 
 // prepared is what can be made of a configuration without starting anything: the part of a
-// generation that can fail because of the configuration.
+// generation that can fail because of the configuration, or of a file that it names.
 type prepared struct {
 	rules     []rules.Rule
 	modules   map[string]module
 	receivers map[string]alerting.Notifier
 }
 
-// prepare checks everything about a configuration that its decoder could not.
-func prepare(c *config.Config) (*prepared, error) {
+// prepare checks everything about a configuration that its decoder could not. Without a log
+// nobody can be told anything.
+func prepare(c *config.Config, log *slog.Logger) (*prepared, error) {
 	p := &prepared{}
 	var errRules, errRoots, errModules, errReceivers error
 	p.rules, errRules = loadRules(c)
 	_, errRoots = roots.Load(c.Probe.Roots)
 	p.modules, errModules = modules(c)
-	p.receivers, errReceivers = receivers(c, nil)
+	p.receivers, errReceivers = receivers(c, log)
 	if err := errors.Join(errRules, errRoots, errModules, errReceivers); err != nil {
 		return nil, err
 	}
@@ -47,7 +49,7 @@ func prepare(c *config.Config) (*prepared, error) {
 
 // Check reports what is wrong with a configuration beyond what its decoder found.
 func Check(c *config.Config) error {
-	_, err := prepare(c)
+	_, err := prepare(c, nil)
 	return err
 }
 
@@ -57,30 +59,41 @@ const (
 	recentActions = 30 * 24 * time.Hour
 )
 
-// build makes a generation of a configuration. Nothing runs before its start.
+// build makes the first generation of a configuration. Nothing runs before its start.
 func (a *App) build(ctx context.Context, c *config.Config) (*generation, error) {
-	p, err := prepare(c)
+	g, err := a.equip(c)
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{config: c, rules: p.rules, log: a.o.Log}
-	if g.senses, err = newProber(c, p.modules); err != nil {
-		return nil, err
-	}
-	a.discover(ctx, g)
-	if g.prober, err = probeHandler(c, g.senses, p.modules); err != nil {
-		return nil, err
-	}
+	g.watch(a.firstLook(ctx, g, discovered{}))
 	if err := a.join(g); err != nil {
-		return nil, err
-	}
-	if g.alerter, err = a.alerter(c, g); err != nil {
+		g.senses.Close()
 		return nil, err
 	}
 	return g, nil
 }
 
-// join makes the parts and ties them to each other.
+// equip makes a generation that watches nothing yet. It reads every file that the
+// configuration names.
+func (a *App) equip(c *config.Config) (*generation, error) {
+	p, err := prepare(c, a.o.Log)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{config: c, prepared: p, log: a.o.Log}
+	if g.senses, err = newProber(c, p.modules); err != nil {
+		return nil, err
+	}
+	if g.prober, err = probeHandler(c, g.senses, p.modules); err != nil {
+		g.senses.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// join makes the parts from what is kept, and ties them to each other. Once it has succeeded
+// for a generation, nothing but the state can make it fail, which leaves the parts that were
+// made first.
 func (a *App) join(g *generation) error {
 	kept, err := a.kept()
 	if err != nil {
@@ -111,7 +124,8 @@ func (a *App) join(g *generation) error {
 	})
 	g.scheduler.Set(g.watchdog.Endpoints())
 	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
-	return nil
+	g.alerter, err = a.alerter(g)
+	return err
 }
 
 func exists(path string) bool {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,27 +38,44 @@ const (
 
 	firstLook = 10 * time.Second // at most; what is found later is watched later
 	lookShare = 50               // of its own duration passes at least between two looks: a large host is no load
+	maxPause  = 10 * time.Minute // between two looks, however long they take
+	settleFor = 10 * time.Second // at most, for files with targets that change all the time
 )
 
-// discover lists what the generation watches. What discovery found a moment ago is not
-// looked for again.
-func (a *App) discover(ctx context.Context, g *generation) {
-	if a.found != nil {
-		g.found, a.found = *a.found, nil
-	} else {
-		senses := g.senses
-		if a.offline {
-			senses = nil
+// sight is what discovery saw at one look.
+type sight struct {
+	found   discovered
+	at      time.Time     // when it began
+	took    time.Duration // without the time in which others were waited for
+	targets string        // the state of the files with targets when it began
+}
+
+// firstLook lists what there is for a generation, from what was found before.
+func (a *App) firstLook(ctx context.Context, g *generation, before discovered) sight {
+	senses := g.senses
+	if a.offline {
+		senses = nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	return a.look(ctx, g.config, senses, before)
+}
+
+// look has discovery look again, and logs what it has to say that it did not say before.
+func (a *App) look(ctx context.Context, c *config.Config, senses *prober.Prober, before discovered) sight {
+	s := sight{at: time.Now(), targets: targetFiles(c)}
+	waited := a.answers.Waited
+	s.found = before.look(ctx, a.discoverOptions(c, senses))
+	s.took = time.Since(s.at) - (a.answers.Waited - waited)
+	for _, f := range s.found.findings {
+		if !slices.Contains(before.findings, f) {
+			a.o.Log.Info("discovery", "code", f.Code, "detail", f.Detail)
 		}
-		inTime, cancel := context.WithTimeout(ctx, firstLook)
-		defer cancel()
-		g.found = discovered{}.look(inTime, a.discoverOptions(g.config, senses))
 	}
-	for _, f := range g.found.findings {
-		a.o.Log.Info("discovery", "code", f.Code, "detail", f.Detail)
+	if len(s.found.unread()) == 0 && len(before.unread()) > 0 {
+		a.o.Log.Info("discovery can read everything again")
 	}
-	g.looked, g.targets = time.Now(), targetFiles(g.config)
-	g.certificates = inventory(g.config, g.found.certificates)
+	return s
 }
 
 // targetFiles tells one state of the files with targets from another.
@@ -86,20 +103,35 @@ func (a *App) rediscover(ctx context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	g := a.generation()
-	every := max(discoverInterval(g.config), lookShare*g.lookTook)
-	due := time.Since(g.looked) >= every || targetFiles(g.config) != g.targets
-	if len(g.config.Discover) == 0 || !due || g.acting() {
+	if len(g.config.Discover) == 0 || !g.due(time.Now()) || g.acting() {
 		return nil
 	}
-	g.looked, g.targets = time.Now(), targetFiles(g.config)
-	found := g.found.look(ctx, a.discoverOptions(g.config, g.senses))
-	g.lookTook = time.Since(g.looked)
-	if ctx.Err() != nil || reflect.DeepEqual(found.certificates, g.found.certificates) {
+	before := g.saw().found
+	now := a.look(ctx, g.config, g.senses, before)
+	if ctx.Err() != nil {
 		return nil
 	}
-	a.o.Log.Info("what is watched changed", "discovered", len(found.certificates))
-	a.found = &found
-	return a.replace(ctx, g.config)
+	noted := now // what is watched has not changed yet
+	noted.found.certificates = before.certificates
+	g.see(noted)
+	if reflect.DeepEqual(now.found.certificates, before.certificates) {
+		return a.tell(notWatched, nil)
+	}
+	a.o.Log.Info("what is watched changed", "discovered", len(now.found.certificates))
+	return a.tell(notWatched, a.replace(g.successor(now)))
+}
+
+// due reports whether it is time to look again: the interval is over, or files with targets
+// changed. While they are being written nobody looks, for not long.
+func (g *generation) due(now time.Time) bool {
+	state, seen := targetFiles(g.config), g.saw()
+	settled := state == g.targets
+	g.targets = state
+	pause := max(discoverInterval(g.config), min(lookShare*seen.took, maxPause))
+	if !settled {
+		pause += settleFor
+	}
+	return now.Sub(seen.at) >= pause || settled && state != seen.targets
 }
 
 // discoverInterval is how often discovery looks again.
@@ -119,17 +151,20 @@ func discoverInterval(c *config.Config) time.Duration {
 // discoverOptions are what a configuration asks discovery for. Without senses nothing is
 // executed and nobody is asked.
 func (a *App) discoverOptions(c *config.Config, p *prober.Prober) discover.Options {
-	o := discover.Options{Now: time.Now(), Refresh: discoverInterval(c), Reader: disk.Reader{Keys: &a.keys}}
+	o := discover.Options{Now: time.Now(), Reader: disk.Reader{Keys: &a.keys}}
 	for _, protocol := range live.Protocols() {
 		o.Protocols = append(o.Protocols, protocol.Name)
 	}
 	for _, d := range c.Discover {
 		addPlace(&o, d)
 	}
+	if a.o.ConfigFile == "" { // then nobody said that there is a tree
+		o.CertbotDirs = slices.DeleteFunc(o.CertbotDirs, func(dir string) bool { return !exists(dir) })
+	}
 	if p != nil {
 		o.Means = discover.Means{
-			Run: a.printed, Client: &http.Client{Timeout: c.Probe.Timeout},
-			Resolver: names{p.Resolver}, ParseTarget: probe.ParseTarget, Served: a.sockets.served(p),
+			Run: a.printed, Client: sd.NewClient(c.Probe.Timeout), Resolver: names{p.Resolver}, Answers: &a.answers,
+			ParseTarget: probe.ParseTarget, Served: a.sockets.served(p),
 		}
 	}
 	return o
@@ -150,9 +185,11 @@ func addPlace(o *discover.Options, d config.Discover) {
 	case d.FileSD != nil:
 		o.FileSD = append(o.FileSD, d.FileSD.Files...)
 	case d.HTTPSD != nil:
-		o.HTTPSD = append(o.HTTPSD, string(d.HTTPSD.URL))
+		o.HTTPSD = append(o.HTTPSD, sd.Server{URL: string(d.HTTPSD.URL), Refresh: d.HTTPSD.RefreshInterval})
 	case d.DNS != nil:
-		o.DNS = append(o.DNS, sd.Query{Names: d.DNS.Names, Type: d.DNS.Type, Port: uint16(d.DNS.Port), Protocol: d.DNS.Protocol})
+		o.DNS = append(o.DNS, sd.Query{
+			Names: d.DNS.Names, Type: d.DNS.Type, Port: uint16(d.DNS.Port), Protocol: d.DNS.Protocol, Refresh: d.DNS.RefreshInterval,
+		})
 	case d.Listening != nil:
 		o.Listening = true
 	}

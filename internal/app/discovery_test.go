@@ -6,13 +6,17 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/certmedic/certmedic/probe/disk/disktest"
 )
 
-// watchedNames lists what the daemon watches, once want is among it or absent from it.
+// untilWatched waits until a certificate is watched with one endpoint of one address, or not.
 func (d *daemon) untilWatched(t *testing.T, name string, want bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -56,10 +60,16 @@ func TestWhatDiscoveryFindsIsWatchedUntilItIsGone(t *testing.T) {
 	d.untilWatched(t, name, true)
 
 	say("")
-	time.Sleep(1500 * time.Millisecond)
+	waitFor(t, "the word of the server that is out of order", func() bool { return strings.Contains(d.degraded(t), "discovery: http_sd") })
+	d.untilWatched(t, name, true)
+	d.reload <- syscall.SIGHUP
+	waitFor(t, "the reload", func() bool { return strings.Contains(d.log.String(), "was reloaded") })
 	d.untilWatched(t, name, true)
 	say("[]")
 	d.untilWatched(t, name, false)
+	if text := d.degraded(t); text != "" {
+		t.Errorf("degraded: %s", text)
+	}
 	say(target)
 	d.untilWatched(t, name, true)
 
@@ -72,6 +82,121 @@ func TestWhatDiscoveryFindsIsWatchedUntilItIsGone(t *testing.T) {
 	}
 	if l := groups[0].Labels; l["team"] != "web" || l["__param_target"] != "tls://"+s.node.Addr() || l["__param_hostname"] != "shop.test" {
 		t.Errorf("/sd has the labels %v", l)
+	}
+}
+
+// degraded returns what the daemon says that it cannot do.
+func (d *daemon) degraded(t *testing.T) string {
+	t.Helper()
+	status, err := d.client.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(status.Degraded, "\n")
+}
+
+// source is a server of http_sd.
+type source struct {
+	url   string
+	asked atomic.Int32
+}
+
+// startSource answers the nth question with what say returns.
+func startSource(t *testing.T, say func(n int32) string) *source {
+	t.Helper()
+	s := &source{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, say(s.asked.Add(1)))
+	}))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+// TestAHalfWrittenFileStopsNothing shows that a change of what is watched takes nothing from
+// files that only a reload reads, and that a reload that fails changes nothing and is told.
+func TestAHalfWrittenFileStopsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var found atomic.Bool
+	sd := startSource(t, func(int32) string {
+		if !found.Load() {
+			return "[]"
+		}
+		return fmt.Sprintf(`[{"targets": ["tls://%s"]}]`, s.node.Addr())
+	})
+	s.write(t, "rules.yml", "rules: []\n")
+	s.write(t, "certmedic.yml", fmt.Sprintf(
+		"state_dir: %s\nprobe: {interval: 1s, timeout: 5s, roots: [%s]}\nrules: {files: [%s]}\ndiscover: [{http_sd: {url: %q, refresh_interval: 1s}}]\n",
+		s.path("state"), s.path("root.pem"), s.path("rules.yml"), sd.url))
+	d := s.start(t)
+	d.text(t, "/probe?target="+s.node.Addr())
+
+	s.write(t, "rules.yml", "rules: [{name: half")
+	found.Store(true)
+	d.untilWatched(t, s.node.Addr(), true)
+	if logs := d.text(t, "/logs"); !strings.Contains(logs, s.node.Addr()) {
+		t.Error("the change of what is watched made a new prober, which remembers nothing")
+	}
+	d.reload <- syscall.SIGHUP
+	waitFor(t, "the refusal", func() bool { return strings.Contains(d.degraded(t), "was not reloaded") })
+	if code, _ := d.get(t, "/-/ready"); code != http.StatusOK || !strings.Contains(d.names(t), s.node.Addr()) {
+		t.Errorf("after the refusal: ready answers %d, watched is %q", code, d.names(t))
+	}
+	s.write(t, "rules.yml", "rules: []\n")
+	d.reload <- syscall.SIGHUP
+	waitFor(t, "the reload", func() bool { return d.degraded(t) == "" })
+}
+
+// TestSourcesAreAskedAtTheirIntervals shows that another order of the same targets changes
+// nothing, and that a source is not asked as often as another one.
+func TestSourcesAreAskedAtTheirIntervals(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	often := startSource(t, func(n int32) string {
+		targets := []string{`"127.0.0.1:1"`, `"127.0.0.1:2"`}
+		return fmt.Sprintf(`[{"targets": [%s, %s]}]`, targets[n%2], targets[(n+1)%2])
+	})
+	seldom := startSource(t, func(int32) string { return `[{"targets": ["127.0.0.1:3"]}]` })
+	s.write(t, "certmedic.yml", fmt.Sprintf(
+		"state_dir: %s\ndiscover: [{http_sd: {url: %q, refresh_interval: 1s}}, {http_sd: {url: %q, refresh_interval: 1h}}]\n",
+		s.path("state"), often.url, seldom.url))
+	d := s.start(t)
+	waitFor(t, "four looks", func() bool { return often.asked.Load() >= 4 })
+	if n := seldom.asked.Load(); n != 1 {
+		t.Errorf("the other source was asked %d times", n)
+	}
+	if names := d.names(t); names != "127.0.0.1:1 127.0.0.1:2 127.0.0.1:3" || strings.Contains(d.log.String(), "what is watched changed") {
+		t.Errorf("watched is %q; the log:\n%s", names, d.log)
+	}
+}
+
+// TestWhatCannotBeReadKeepsItsEndpoints shows that a file that is away takes no endpoint from
+// a certificate that is still found.
+func TestWhatCannotBeReadKeepsItsEndpoints(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tree := disktest.New(t)
+	tree.Issue("shop", []string{"shop.test"}, disktest.Options{})
+	sd := startSource(t, func(int32) string { return "[]" })
+	s.write(t, "nginx.conf", "http { include site.conf; }")
+	site := fmt.Sprintf("server { listen %s ssl; server_name shop.test; ssl_certificate %s; }\n", s.node.Addr(), tree.Live("shop", "fullchain"))
+	s.write(t, "site.conf", site)
+	s.write(t, "certmedic.yml", fmt.Sprintf(
+		"state_dir: %s\nprobe: {interval: 1s, roots: [%s]}\ndiscover: [{certbot: {config_dir: %s}}, {nginx: {config: %s}}, {http_sd: {url: %q, refresh_interval: 1s}}]\n",
+		s.path("state"), s.path("root.pem"), tree.ConfigDir, s.path("nginx.conf"), sd.url))
+	d := s.start(t)
+	d.untilWatched(t, "shop", true)
+	if err := os.Remove(s.path("site.conf")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the word of the file", func() bool { return strings.Contains(d.degraded(t), "site.conf") })
+	d.untilWatched(t, "shop", true)
+	s.write(t, "site.conf", "# moved away\n")
+	d.untilWatched(t, "shop", false)
+	if text := d.degraded(t); text != "" {
+		t.Errorf("degraded: %s", text)
 	}
 }
 

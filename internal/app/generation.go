@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -23,36 +24,66 @@ import (
 	"github.com/certmedic/certmedic/rules"
 )
 
-// generation is everything that runs by one configuration.
+// generation is everything that runs by one configuration and watches one set of things.
 type generation struct {
+	*prepared
 	config       *config.Config
-	rules        []rules.Rule
-	certificates []certmedic.Certificate
-	found        discovered
-	looked       time.Time // when
-	lookTook     time.Duration
-	targets      string // the state of the files with targets then
 	senses       *prober.Prober
+	prober       *blackbox.Handler
+	certificates []certmedic.Certificate
 
 	watchdog   *watchdog.Watchdog
 	scheduler  *probe.Scheduler
 	watcher    *disk.Watcher
 	remediator *remediate.Remediator
 	alerter    *alerting.Alerter
-	prober     *blackbox.Handler
 	log        *slog.Logger
 
-	parent context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	errs   []error
+	parent  context.Context
+	cancel  context.CancelFunc
+	running atomic.Bool
+	wg      sync.WaitGroup
+	targets string     // the state of the files with targets a second ago
+	mu      sync.Mutex // guards the following
+	errs    []error
+	seen    sight
+}
+
+// successor returns a generation of the same configuration that watches something else. It
+// reads no file again and keeps what probes remember: only a reload takes changes of the
+// configuration and of the files that it names.
+func (g *generation) successor(s sight) *generation {
+	next := &generation{prepared: g.prepared, config: g.config, senses: g.senses, prober: g.prober, log: g.log}
+	next.watch(s)
+	return next
+}
+
+// watch says what the generation watches: what is configured and what discovery saw.
+func (g *generation) watch(s sight) {
+	g.certificates = inventory(g.config, s.found.certificates)
+	g.targets = s.targets
+	g.see(s)
+}
+
+// see takes what discovery saw last.
+func (g *generation) see(s sight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seen = s
+}
+
+// saw returns what discovery saw last.
+func (g *generation) saw() sight {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen
 }
 
 // start runs every part until stop, or until parent ends.
 func (g *generation) start(parent context.Context) {
 	ctx, cancel := context.WithCancel(parent)
 	g.parent, g.cancel = parent, cancel
+	g.running.Store(true)
 	g.watchdog.Start(ctx)
 	for name, run := range map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
@@ -74,11 +105,11 @@ func (g *generation) ran(name string, err error) {
 }
 
 // stop ends every part and waits for it. Commands that still run live on; the journal knows
-// them.
+// them. The senses are left, because the next generation may have the same.
 func (g *generation) stop() error {
+	g.running.Store(false)
 	g.cancel()
 	g.wg.Wait()
-	g.senses.Close()
 	return errors.Join(g.errs...)
 }
 
@@ -98,11 +129,21 @@ func (g *generation) acting() bool {
 	})
 }
 
+// maxUnread bounds how much is said about what discovery could not read or ask.
+const maxUnread = 10
+
 // degraded says what certmedic itself cannot do now.
 func (g *generation) degraded() []string {
 	all := append([]string{}, g.watcher.Degraded()...)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	unread := g.seen.found.unread()
+	for _, f := range unread[:min(len(unread), maxUnread)] {
+		all = append(all, "discovery: "+f.Detail)
+	}
+	if more := len(unread) - maxUnread; more > 0 {
+		all = append(all, fmt.Sprintf("discovery: %d more that the log has", more))
+	}
 	for _, err := range g.errs {
 		all = append(all, err.Error())
 	}

@@ -68,15 +68,68 @@ type discovered struct {
 func (d discovered) look(ctx context.Context, o discover.Options) discovered {
 	found, findings := discover.Find(ctx, o)
 	next := discovered{found.Certificates, findings}
-	unread := func(f certmedic.Finding) bool { return f.Severity == certmedic.SeverityUnknown }
-	if !slices.ContainsFunc(findings, unread) {
-		return next
-	}
-	for _, old := range d.certificates {
-		same := func(c certmedic.Certificate) bool { return c.Name == old.Name }
-		if !slices.ContainsFunc(next.certificates, same) {
-			next.certificates = append(next.certificates, old)
-		}
+	if len(next.unread()) > 0 {
+		next.certificates = united(d.certificates, next.certificates)
 	}
 	return next
+}
+
+// unread returns what could not be read or asked.
+func (d discovered) unread() []certmedic.Finding {
+	known := func(f certmedic.Finding) bool { return f.Severity != certmedic.SeverityUnknown }
+	return slices.DeleteFunc(slices.Clone(d.findings), known)
+}
+
+// united adds what is new to what is old: certificates, and endpoints of those that both
+// have. The old ones keep their order and their names.
+func united(old, found []certmedic.Certificate) []certmedic.Certificate {
+	places := map[identity]int{}
+	for i, c := range found {
+		places[identityOf(c)] = i
+	}
+	var all []certmedic.Certificate
+	taken := make([]bool, len(found))
+	for _, c := range old {
+		if i, ok := places[identityOf(c)]; ok {
+			taken[i] = true
+			name, endpoints := c.Name, c.Endpoints
+			c = found[i]
+			c.Name, c.Endpoints = name, unitedEndpoints(endpoints, c.Endpoints)
+		}
+		all = append(all, c)
+	}
+	for i, c := range found {
+		if !taken[i] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// unitedEndpoints has the new form of endpoints that both have.
+func unitedEndpoints(old, found []certmedic.Endpoint) []certmedic.Endpoint {
+	all := slices.Clone(old)
+	for _, e := range found {
+		same := func(o certmedic.Endpoint) bool { return o.Key() == e.Key() }
+		if i := slices.IndexFunc(all, same); i >= 0 {
+			all[i] = e
+		} else {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// identity tells whether two looks found the same certificate: by where it is kept, for names
+// depend on what else was found; by its name where it is kept elsewhere.
+type identity struct {
+	source certmedic.Source
+	name   string
+}
+
+func identityOf(c certmedic.Certificate) identity {
+	if c.Source.Kind == certmedic.SourceNone {
+		return identity{name: c.Name}
+	}
+	return identity{source: c.Source}
 }

@@ -38,7 +38,8 @@ func modules(c *config.Config) (map[string]module, error) {
 	return all, errors.Join(errs...)
 }
 
-// proxied redirects are followed this far, as blackbox_exporter's are.
+// maxRedirects is how many redirects of an endpoint are followed, as many as
+// blackbox_exporter follows.
 const maxRedirects = 10
 
 func newModule(m config.Module) (module, error) {
@@ -65,7 +66,8 @@ func newModule(m config.Module) (module, error) {
 	out.Live = settings
 	err := setTLS(&out, settings, t)
 	return module{
-		endpoint: probe.Module{Timeout: m.Timeout, ServerName: out.ServerName, Roots: out.Roots, Live: settings}, probe: out,
+		endpoint: probe.Module{Timeout: m.Timeout, ServerName: out.ServerName, Roots: out.Roots, SkipVerify: out.InsecureSkipVerify, Live: settings},
+		probe:    out,
 	}, err
 }
 

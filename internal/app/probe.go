@@ -10,6 +10,7 @@ import (
 	"github.com/certmedic/certmedic/internal/prober"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/inspect"
+	"github.com/certmedic/certmedic/probe/live"
 )
 
 // The shares of lifetime below which a probe finds a leaf expiring, and badly so. The
@@ -22,6 +23,9 @@ const (
 // listAge is how old a revocation list may be. Those who watch want to know of a revocation
 // sooner than the next list is due.
 const listAge = time.Hour
+
+// probeTimeout bounds a handshake for /probe, where modules and scrapers set shorter times.
+const probeTimeout = 2 * time.Minute
 
 // newProber makes the prober of a configuration.
 func newProber(c *config.Config, named map[string]module) (*prober.Prober, error) {
@@ -55,7 +59,9 @@ func probeHandler(c *config.Config, p *prober.Prober, named map[string]module) (
 	for name, m := range named {
 		modules[name] = m.probe
 	}
+	asked := *p.Prober
+	asked.Handshake = (&live.Dialer{Timeout: probeTimeout, Redirect: p.Dialer.Redirect}).Handshake
 	return blackbox.New(blackbox.Options{
-		Modules: modules, Prober: *p.Prober, Allow: allow, Concurrency: c.Probe.Concurrency,
+		Modules: modules, Prober: asked, Allow: allow, Concurrency: c.Probe.Concurrency,
 	}), nil
 }

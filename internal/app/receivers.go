@@ -44,11 +44,8 @@ func receiver(r config.Receiver, log *slog.Logger) (alerting.Notifier, error) {
 
 // alerter makes the one who tells people. Incidents that fire since before are assumed to be
 // known to their receivers, except where the outbox says otherwise.
-func (a *App) alerter(c *config.Config, g *generation) (*alerting.Alerter, error) {
-	notifiers, err := receivers(c, a.o.Log)
-	if err != nil {
-		return nil, err
-	}
+func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
+	c := g.config
 	var routes []alerting.Route
 	for _, r := range c.Alerting.Routes {
 		routes = append(routes, alerting.Route{Match: r.Match, To: r.To, Events: r.Events})
@@ -64,11 +61,11 @@ func (a *App) alerter(c *config.Config, g *generation) (*alerting.Alerter, error
 			}
 		}
 	}
-	for name := range notifiers {
+	for name := range g.receivers {
 		a.metrics.Receiver(name)
 	}
 	return alerting.New(alerting.Options{
-		Receivers: notifiers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
+		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
 }

@@ -32,15 +32,13 @@ type Options struct {
 	NginxCommand  []string
 	ApacheCommand []string
 
-	FileSD    []string   // patterns of files in the form of Prometheus' file_sd
-	HTTPSD    []string   // URLs that answer in the form of Prometheus' http_sd
-	DNS       []sd.Query // names to look up, as Prometheus' dns_sd has them
-	Listening bool       // whether this host's listening sockets are tried
-	Proc      string     // where the kernel tells of them; empty: /proc
+	FileSD    []string    // patterns of files in the form of Prometheus' file_sd
+	HTTPSD    []sd.Server // that answer in the form of Prometheus' http_sd
+	DNS       []sd.Query  // names to look up, as Prometheus' dns_sd has them
+	Listening bool        // whether this host's listening sockets are tried
+	Proc      string      // where the kernel tells of them; empty: /proc
 
 	Reader disk.Reader // reads sources; one with a cache makes repeated looks cheap
-
-	Refresh time.Duration // how often this is repeated, which servers of HTTPSD are told
 
 	// Protocols are those that can be probed; what speaks another one is left out. Empty:
 	// tls alone.
@@ -53,8 +51,9 @@ type Options struct {
 // happen.
 type Means struct {
 	Run         func(ctx context.Context, argv []string) ([]byte, error)  // runs a command and returns its standard output; the error names the command
-	Client      *http.Client                                              // for HTTPSD, with a timeout
+	Client      *http.Client                                              // for HTTPSD, see sd.NewClient
 	Resolver    sd.Resolver                                               // for DNS
+	Answers     *sd.Memory                                                // what HTTPSD and DNS answered at earlier looks; nil: each look asks them all
 	ParseTarget func(target string) (certmedic.Endpoint, error)           // for FileSD and HTTPSD, see probe.ParseTarget
 	Served      func(context.Context, certmedic.Endpoint) (Served, error) // for Listening: a handshake
 }

@@ -77,8 +77,8 @@ func (h *host) haproxy(opts Options) []conf.Server {
 	return servers
 }
 
-// addSockets tries this host's listening sockets, without those of this process. A lineage is bound to those that serve a
-// version of it; what serves another certificate is watched.
+// addSockets tries this host's listening sockets, without those of this process. A lineage is
+// bound to those that serve a version of it; what serves another certificate is watched.
 func (h *host) addSockets(ctx context.Context, opts Options) {
 	if !opts.Listening || opts.Served == nil {
 		return
@@ -102,8 +102,8 @@ func (h *host) addTargets(ctx context.Context, opts Options) {
 		groups = append(groups, h.fileSD(pattern)...)
 	}
 	if opts.Client != nil {
-		for _, url := range opts.HTTPSD {
-			found, err := sd.Fetch(ctx, opts.Client, url, opts.Refresh)
+		for _, server := range opts.HTTPSD {
+			found, err := opts.Answers.Fetch(ctx, opts.Client, server)
 			h.report(certmedic.Unreachable, err)
 			groups = append(groups, found...)
 		}
@@ -146,7 +146,7 @@ func (h *host) addNames(ctx context.Context, opts Options) {
 		return
 	}
 	for _, query := range opts.DNS {
-		endpoints, err := sd.Lookup(ctx, opts.Resolver, query)
+		endpoints, err := opts.Answers.Lookup(ctx, opts.Resolver, query)
 		h.report(certmedic.DNSFailed, err)
 		for _, e := range endpoints {
 			h.watch(e)

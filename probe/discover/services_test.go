@@ -250,12 +250,12 @@ func TestServiceDiscovery(t *testing.T) {
 	defer gone.Close()
 	opts := discover.Options{
 		FileSD: []string{dir + "/*.json", dir + "/*.yml", dir + "/none*"},
-		HTTPSD: []string{server.URL, gone.URL},
+		HTTPSD: []sd.Server{{URL: server.URL}, {URL: gone.URL}},
 		DNS:    []sd.Query{{Names: []string{"_x._tcp.test"}}, {Names: []string{"x.test"}, Type: "MX"}},
 	}
 	expect(t, opts, "")
 	opts.Means = discover.Means{Client: server.Client(), ParseTarget: target, Resolver: records{}}
-	expect(t, opts, "a.test:443/b.test  tls/a.test:443/b.test\nb.test:443  tls/b.test:443/b.test\n192.0.2.1:443  tls/192.0.2.1:443/\n"+
+	expect(t, opts, "192.0.2.1:443  tls/192.0.2.1:443/\na.test:443/b.test  tls/a.test:443/b.test\nb.test:443  tls/b.test:443/\n"+
 		"c.test:443  tls/c.test:443/\nd.test:853  tls/d.test:853/",
 		"file_unreadable "+dir+"/c.yml:1: unknown key", "file_missing file_sd: no file matches", "unreachable http_sd", `file_unreadable service discovery: target "b.test"`,
 		`dns_failed looking up "x.test"`)
@@ -265,7 +265,7 @@ func TestServiceDiscovery(t *testing.T) {
 			t.Errorf("%s is not a watched endpoint: %+v", c.Name, c)
 		}
 	}
-	if labels := result.Certificates[0].Endpoints[0].Labels; len(labels) != 1 || labels["team"] != "x" {
+	if labels := result.Certificates[1].Endpoints[0].Labels; len(labels) != 1 || labels["team"] != "x" {
 		t.Errorf("labels %v", labels)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ type Query struct {
 	Type     string   // SRV (also where empty), MX, A or AAAA
 	Port     uint16   // of A, AAAA, and MX, whose is 25 where it is 0
 	Protocol string   // of the endpoints; empty: smtp for MX, what the service of SRV means, else tls
+
+	Refresh time.Duration // how often they are looked up, see [Memory]; 0: at every look
 }
 
 // Resolver looks names up; [net.Resolver] is one. With an empty service, LookupSRV takes the
@@ -30,7 +33,8 @@ type Resolver interface {
 	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 }
 
-// Lookup returns the endpoints that DNS names. A name of type A or AAAA becomes one endpoint,
+// Lookup returns the endpoints that DNS names, in the order of the names and then of their
+// addresses, whatever the order of the records, which resolvers change. A name of type A or AAAA becomes one endpoint,
 // for all of its addresses of that family are probed anyway, whenever they change. What one
 // name lacks does not hide the others; the error joins all.
 func Lookup(ctx context.Context, resolver Resolver, q Query) ([]certmedic.Endpoint, error) {
@@ -41,6 +45,7 @@ func Lookup(ctx context.Context, resolver Resolver, q Query) ([]certmedic.Endpoi
 		if err != nil {
 			errs = append(errs, fmt.Errorf("looking up %q: %w", name, err))
 		}
+		slices.SortFunc(found, func(a, b certmedic.Endpoint) int { return strings.Compare(a.Address, b.Address) })
 		out = append(out, found...)
 		if len(out) > maxTargets {
 			return out[:maxTargets], errors.Join(append(errs, fmt.Errorf("more than %d targets", maxTargets))...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -16,27 +17,33 @@ const fetchTimeout = 30 * time.Second
 
 // Fetch asks a server for targets in the form of http_sd: status 200, a JSON list of groups.
 // Refresh is how often it is asked, which it is told in whole seconds; 0 tells nothing.
-func Fetch(ctx context.Context, client *http.Client, url string, refresh time.Duration) ([]Group, error) {
+// Errors name the server and the path, and nothing of the URL that may be secret.
+func Fetch(ctx context.Context, client *http.Client, address string, refresh time.Duration) ([]Group, error) {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("http_sd: its URL cannot be read") // the cause would quote it
+	}
+	shown := (&url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path}).String()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	data, err := fetch(ctx, client, url, refresh)
+	data, err := get(ctx, client, address, refresh)
 	if err != nil {
-		return nil, fmt.Errorf("http_sd %q: %w", url, err)
+		return nil, fmt.Errorf("http_sd %q: %w", shown, err)
 	}
 	groups, line, err := parseJSON(data)
 	if err == nil {
 		err = check(groups)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("http_sd %q: line %d: %w", url, line, err)
+		return nil, fmt.Errorf("http_sd %q: line %d: %w", shown, line, err)
 	}
 	return groups, nil
 }
 
-func fetch(ctx context.Context, client *http.Client, url string, refresh time.Duration) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+func get(ctx context.Context, client *http.Client, address string, refresh time.Duration) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, err
+		return nil, withoutURL(err)
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "certmedic")

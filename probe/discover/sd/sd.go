@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/certmedic/certmedic"
@@ -36,7 +37,9 @@ func check(groups []Group) error {
 	return nil
 }
 
-// Endpoints makes endpoints of targets, each once, in their order. A target is what parse
+// Endpoints makes endpoints of targets, each once, sorted, because servers may give the same
+// targets in another order each time. Of targets that differ in their labels alone, the one
+// with most of them is taken. A target is what parse
 // takes: host:port, or a URL. Labels that begin with two underscores mean what they mean to
 // an exporter: __param_target is asked in place of the target, __param_module names the
 // module, __param_hostname or __server_name the name that is asked for; others of that kind
@@ -46,8 +49,6 @@ func Endpoints(groups []Group, parse func(target string) (certmedic.Endpoint, er
 	if err := check(groups); err != nil {
 		return nil, []error{fmt.Errorf("service discovery: %w", err)}
 	}
-	type identity struct{ address, protocol, name, module string }
-	seen := map[identity]bool{}
 	var out []certmedic.Endpoint
 	var errs []error
 	for _, g := range groups {
@@ -57,16 +58,28 @@ func Endpoints(groups []Group, parse func(target string) (certmedic.Endpoint, er
 				errs = append(errs, fmt.Errorf("service discovery: %w", err))
 				continue
 			}
-			e = g.label(e)
-			id := identity{e.Address, e.Protocol, e.ServerName, e.Module}
-			if !seen[id] {
-				seen[id] = true
-				out = append(out, e)
-			}
+			out = append(out, g.label(e))
 		}
 	}
-	return out, errs
+	slices.SortFunc(out, func(a, b certmedic.Endpoint) int {
+		if order := compare(a, b); order != 0 {
+			return order
+		}
+		return cmp.Or(cmp.Compare(len(b.Labels), len(a.Labels)), strings.Compare(labels(a), labels(b)))
+	})
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return slices.CompactFunc(out, func(a, b certmedic.Endpoint) bool { return compare(a, b) == 0 }), errs
 }
+
+// compare orders endpoints by what is asked, and how.
+func compare(a, b certmedic.Endpoint) int {
+	return cmp.Or(
+		strings.Compare(a.Address, b.Address), strings.Compare(a.Protocol, b.Protocol), strings.Compare(a.ServerName, b.ServerName),
+		strings.Compare(a.Path, b.Path), strings.Compare(a.Module, b.Module),
+	)
+}
+
+func labels(e certmedic.Endpoint) string { return fmt.Sprintf("%q", e.Labels) } // fmt sorts maps
 
 // label gives an endpoint what the group's labels say.
 func (g Group) label(e certmedic.Endpoint) certmedic.Endpoint {

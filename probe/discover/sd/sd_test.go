@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -94,13 +96,20 @@ func TestEndpoints(t *testing.T) {
 	got, errs := sd.Endpoints(groups, parse)
 	labels := map[string]string{"team": "x"}
 	want := []certmedic.Endpoint{
-		{Address: "a:1", Protocol: "tls", ServerName: "h", Module: "smtp", Labels: labels},
-		{Address: "b:2", Protocol: "tls", ServerName: "h", Module: "smtp", Labels: labels},
+		{Address: "a:1", Protocol: "tls", ServerName: "h", Module: "smtp", Labels: map[string]string{"team": "later"}},
 		{Address: "a:1", Protocol: "tls", ServerName: "s"},
+		{Address: "b:2", Protocol: "tls", ServerName: "h", Module: "smtp", Labels: labels},
 		{Address: "c:3", Protocol: "tls"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+	slices.Reverse(groups)
+	for _, g := range groups {
+		slices.Reverse(g.Targets)
+	}
+	if again, _ := sd.Endpoints(groups, parse); !reflect.DeepEqual(again, want) {
+		t.Errorf("in another order they are\n%+v\nand not\n%+v", again, want)
 	}
 	if len(errs) != 1 || errs[0].Error() != `service discovery: target "!": none` {
 		t.Errorf("errors %v", errs)
@@ -144,6 +153,120 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+func TestFetchKeepsSecretsOutOfErrors(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/mistake":
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte("["))
+		case "/round":
+			http.Redirect(w, r, "/round?"+r.URL.RawQuery, http.StatusFound)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	listening := server.Listener.Addr().String()
+	for _, row := range []struct{ about, url, want string }{
+		{"an answer that is none", "http://bob:hunter2@" + listening + "/missing?token=hunter2", "http_sd \"http://" + listening + "/missing\": it answered"},
+		{"a mistake in the answer", "http://bob:hunter2@" + listening + "/mistake?token=hunter2#hunter2", "http_sd \"http://" + listening + "/mistake\": line 1"},
+		{"redirects without end", "http://hunter2@" + listening + "/round?token=hunter2", "http_sd \"http://" + listening + "/round\": stopped"},
+		{"nobody there", "http://bob:hunter2@127.0.0.1:1/?token=hunter2", "http_sd \"http://127.0.0.1:1/\": dial"},
+		{"a URL that is none", "http://bob:hunter2/@127.0.0.1:1/", "http_sd: its URL cannot be read"},
+		{"a scheme that is none", "ftp://bob:hunter2@127.0.0.1/?token=hunter2", "http_sd \"ftp://127.0.0.1/\": unsupported"},
+	} {
+		_, err := sd.Fetch(t.Context(), server.Client(), row.url, 0)
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), row.want) {
+			t.Errorf("%s: %v, want %s", row.about, err, row.want)
+		}
+	}
+}
+
+func TestClientRefusesWhereSecretsAreServed(t *testing.T) {
+	to := "http://169.254.169.254/latest/meta-data"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }))
+	defer server.Close()
+	client := sd.NewClient(5 * time.Second)
+	if client.Transport.(*http.Transport).Proxy != nil {
+		t.Error("the client takes a proxy from somewhere")
+	}
+	_, err := sd.Fetch(t.Context(), client, server.URL+"/?token=abc", 0)
+	if err == nil || !strings.Contains(err.Error(), "169.254.169.254: addresses of this kind") || strings.Contains(err.Error(), "abc") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestMemory shows that each source is asked at its own interval.
+func TestMemory(t *testing.T) {
+	for _, row := range []struct {
+		about   string
+		refresh time.Duration
+		pause   time.Duration
+		broken  bool
+		asked   int32
+	}{
+		{"a second look soon after asks nobody", time.Hour, 59 * time.Minute, false, 1},
+		{"one after the interval does", time.Hour, time.Hour, false, 2},
+		{"also if it comes a little early", time.Hour, time.Hour - 100*time.Millisecond, false, 2},
+		{"an error is kept too", time.Hour, 59 * time.Second, true, 1},
+		{"but not for as long", time.Hour, time.Minute, true, 2},
+		{"without an interval everything is asked", 0, 0, false, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := int32(0)
+			client := &http.Client{Transport: roundTrip(func() (*http.Response, error) {
+				asked++
+				time.Sleep(time.Second)
+				if row.broken {
+					return nil, errors.New("no route")
+				}
+				answer := httptest.NewRecorder()
+				answer.Header().Set("Content-Type", "application/json")
+				_, _ = answer.WriteString(`[{"targets": ["a:1"]}]`)
+				return answer.Result(), nil
+			})}
+			m := &sd.Memory{}
+			for range 2 {
+				groups, err := m.Fetch(t.Context(), client, sd.Server{URL: "http://a.test/", Refresh: row.refresh})
+				if (err != nil) != row.broken || (len(groups) == 1) == row.broken {
+					t.Errorf("%s: %v, %v", row.about, groups, err)
+				}
+				time.Sleep(row.pause - time.Second)
+			}
+			if asked != row.asked || m.Waited != time.Duration(asked)*time.Second {
+				t.Errorf("%s: asked %d times, want %d; waited %s", row.about, asked, row.asked, m.Waited)
+			}
+		})
+	}
+}
+
+// roundTrip answers every request.
+type roundTrip func() (*http.Response, error)
+
+func (f roundTrip) RoundTrip(*http.Request) (*http.Response, error) { return f() }
+
+func TestMemoryOfLookups(t *testing.T) {
+	z := zone{mx: map[string][]*net.MX{"a.test": {{Host: "mx.test."}}}}
+	m, q := &sd.Memory{}, sd.Query{Names: []string{"a.test"}, Type: "MX", Refresh: time.Hour}
+	cut, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.Lookup(cut, zone{}, q); err == nil {
+		t.Error("a name that is not there gave no error")
+	}
+	for _, row := range []struct {
+		about string
+		from  sd.Resolver
+	}{{"after a lookup that was cut short", z}, {"from memory", zone{}}} {
+		if found, err := m.Lookup(t.Context(), row.from, q); err != nil || len(found) != 1 {
+			t.Errorf("%s: %v, %v", row.about, found, err)
+		}
+	}
+	q.Port = 26
+	if _, err := m.Lookup(t.Context(), zone{}, q); err == nil {
+		t.Error("another question got the same answer")
+	}
+}
+
 // zone answers lookups from tables.
 type zone struct {
 	srv map[string][]*net.SRV
@@ -169,7 +292,7 @@ func (z zone) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
 func TestLookup(t *testing.T) {
 	z := zone{
 		srv: map[string][]*net.SRV{
-			"_imaps._tcp.example.test":       {{Target: "M1.example.test.", Port: 993}, {Target: "m2.example.test.", Port: 994}},
+			"_imaps._tcp.example.test":       {{Target: "m2.example.test.", Port: 994}, {Target: "M1.example.test.", Port: 993}},
 			"_submission._tcp.example.test":  {{Target: "m1.example.test.", Port: 587}},
 			"_xmpp-client._tcp.example.test": {{Target: "x.example.test.", Port: 5222}},
 			"_own._tcp.example.test":         {{Target: "o.example.test.", Port: 1}},
@@ -183,7 +306,7 @@ func TestLookup(t *testing.T) {
 		want  string
 		err   string
 	}{
-		{"every target of a service, by its protocol", sd.Query{Names: []string{"_imaps._tcp.example.test"}}, "imaps m1.example.test:993, imaps m2.example.test:994", ""},
+		{"every target of a service, by its protocol, sorted", sd.Query{Names: []string{"_imaps._tcp.example.test"}}, "imaps m1.example.test:993, imaps m2.example.test:994", ""},
 		{
 			"services by other names",
 			sd.Query{Type: "srv", Names: []string{"_submission._tcp.example.test", "_xmpp-client._tcp.example.test", "_own._tcp.example.test"}},
