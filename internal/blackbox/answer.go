@@ -13,6 +13,7 @@ import (
 	"github.com/certmedic/certmedic/internal/blackbox/fetch"
 	"github.com/certmedic/certmedic/internal/blackbox/sslseries"
 	"github.com/certmedic/certmedic/internal/check/gauges"
+	"github.com/certmedic/certmedic/internal/redact"
 	"github.com/certmedic/certmedic/probe/live"
 )
 
@@ -183,7 +184,7 @@ func set(r prometheus.Registerer, name, help string, value float64) {
 func info(r prometheus.Registerer, name, help string, labels ...label) {
 	all := prometheus.Labels{}
 	for _, l := range labels {
-		all[l.name] = strings.ToValidUTF8(l.value, "\uFFFD")
+		all[l.name] = redact.Label(l.value)
 	}
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: all})
 	gauge.Set(1)

@@ -17,7 +17,9 @@ import (
 )
 
 const (
-	defaultModule = "tls"
+	// The module of requests that name none: blackbox_exporter's own, where there is one.
+	blackboxModule = "http_2xx"
+	defaultModule  = "tls"
 
 	// scrapeMargin is taken off Prometheus' own timeout, so that the answer is there in time.
 	scrapeMargin = 500 * time.Millisecond
@@ -35,8 +37,10 @@ type Options struct {
 	Modules map[string]Module
 
 	// Prober says how targets are probed: Lookup and Handshake are required, and its Roots are
-	// those of modules that have none. Its Modules, Memory, Timeout, Warn, Crit, Override and
-	// AllowAddress are the handler's own.
+	// those of modules that have none. Its Modules, Memory, Timeout, Warn, Crit, Override,
+	// AllowAddress, KeyTypes and Issuers are the handler's own: a target is asked as the
+	// module says and no other way, and what an unverified certificate of somebody's choice
+	// points to is not fetched.
 	Prober probe.Prober
 
 	// Allow refuses an address that a target's host resolved to, just before it is dialled.
@@ -56,6 +60,7 @@ func New(o Options) *Handler {
 		o.History = defaultHistory
 	}
 	o.Prober.Memory, o.Prober.Override, o.Prober.Timeout = &probe.Memory{}, nil, 0
+	o.Prober.KeyTypes, o.Prober.Issuers = false, nil
 	o.Prober.Warn, o.Prober.Crit = inspect.Threshold{}, inspect.Threshold{} // to expire soon is no failure
 	return &Handler{options: o, slots: make(chan struct{}, o.Concurrency), history: &history{limit: o.History}}
 }
@@ -123,6 +128,9 @@ func (h *Handler) read(r *http.Request) (request, *refusal) {
 	name := query.Get("module")
 	if name == "" {
 		name = defaultModule
+		if _, ok := h.options.Modules[blackboxModule]; ok {
+			name = blackboxModule
+		}
 	}
 	module, ok := h.options.Modules[name]
 	switch {

@@ -3,6 +3,7 @@ package blackbox
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/lab/mint"
 	"github.com/certmedic/certmedic/internal/lab/tlsd"
 	"github.com/certmedic/certmedic/probe"
@@ -245,6 +247,44 @@ func TestTimeoutOf(t *testing.T) {
 	} {
 		if got, err := timeoutOf(row.header, row.module); err != nil || got != row.want {
 			t.Errorf("%s: %s, %v, want %s", row.about, got, err, row.want)
+		}
+	}
+}
+
+func TestProbeAsksATargetInOneWayOnly(t *testing.T) {
+	l := newLab(t, tlsd.None)
+	l.options.Prober.KeyTypes = true
+	_, text := l.get("target", l.target())
+	wants(t, text, "probe_success 1\n")
+	if n := l.node.Connections(); n != 1 {
+		t.Errorf("the node has seen %d connections, want 1", n)
+	}
+}
+
+func TestProbeFetchesNothingThatAnUnverifiedCertificateNames(t *testing.T) {
+	l := newLab(t, tlsd.MissingIntermediate)
+	l.options.Prober.Issuers = func(context.Context, []*x509.Certificate, time.Time) ([]*x509.Certificate, []string, error) {
+		t.Error("issuers are fetched")
+		return nil, nil, errors.New("not found")
+	}
+	_, text := l.get("target", l.target())
+	wants(t, text, "probe_success 0\n", "probe_ssl_earliest_cert_expiry ")
+	if !strings.Contains(text, `code="incomplete_chain"`) {
+		t.Errorf("the chain is not incomplete:\n%s", text)
+	}
+}
+
+func TestEveryHandshakeIsTheModules(t *testing.T) {
+	settings := &live.Settings{Proxy: &url.URL{Scheme: "socks5", Host: "proxy:1080"}}
+	var got live.Request
+	k := &recorder{
+		answer:    &answer{request: request{module: Module{Prober: ProberHTTP, Live: settings}}, kept: map[string]live.Result{}},
+		handshake: func(_ context.Context, r live.Request) live.Result { got = r; return live.Result{} },
+	}
+	for _, variant := range []certmedic.Variant{certmedic.VariantUsual, certmedic.VariantRSA} {
+		k.shake(t.Context(), live.Request{Address: netip.MustParseAddrPort("192.0.2.1:443"), Host: "shop.test:443", Protocol: "https", Variant: variant})
+		if got.Settings != settings || got.Protocol != "tls" || got.Host != "192.0.2.1:443" {
+			t.Errorf("variant %q is asked with %+v", variant, got)
 		}
 	}
 }

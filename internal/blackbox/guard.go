@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/certmedic/certmedic/internal/netguard"
 )
 
 // Guard returns the check of who may be probed, for [Options.Allow]. With an empty list
-// these are all but link-local addresses and those under which clouds serve the secrets
-// of a machine. Otherwise they are the list's: host names ("*.example.com" for those
-// below a domain), IP addresses, and networks in CIDR form. The addresses that are
+// these are all but link-local and multicast addresses and those under which clouds serve
+// the secrets of a machine. Otherwise they are the list's: host names ("*.example.com" for
+// those below a domain), IP addresses, and networks in CIDR form. The addresses that are
 // refused by default are refused then too, also behind a listed name, unless the very
 // address is listed.
 //
@@ -35,15 +37,15 @@ func guard(allowTargets []string, public bool) (func(host string, address netip.
 	}
 	all := len(allowTargets) == 0
 	return func(host string, address netip.Addr) error {
-		inner := plain(address)
+		inner := netguard.Inner(address)
 		switch {
 		case list.addresses[inner]:
 			return nil
-		case sensitive(inner) || sensitive(address):
-			return fmt.Errorf("%s is a link-local or metadata address, which is not probed", inner)
+		case netguard.Sensitive(address):
+			return fmt.Errorf("%s is a link-local, multicast or metadata address, which is not probed", inner)
 		case list.network(inner) || list.network(address.WithZone("")):
 			return nil
-		case public && !isPublic(inner):
+		case public && !netguard.Public(address):
 			return fmt.Errorf("%s is not an address of the public internet", inner)
 		case all || list.host(host):
 			return nil
@@ -67,7 +69,7 @@ func (l *allowed) add(entry string) error {
 	}
 	name := strings.ToLower(strings.TrimSuffix(entry, "."))
 	if address, err := netip.ParseAddr(name); err == nil {
-		l.addresses[plain(address)] = true
+		l.addresses[netguard.Inner(address)] = true
 		return nil
 	}
 	if strings.Contains(name, "/") {
@@ -118,81 +120,4 @@ func unmapped(network netip.Prefix) netip.Prefix {
 		return netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
 	}
 	return network
-}
-
-// plain returns the address that packets for this one reach in the end: without a zone,
-// this host for the unspecified address, and the IPv4 address that others carry inside.
-func plain(address netip.Addr) netip.Addr {
-	address = address.Unmap().WithZone("")
-	switch {
-	case address == netip.IPv4Unspecified():
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case address == netip.IPv6Unspecified():
-		return netip.IPv6Loopback()
-	case address.Is4() || address.IsLoopback():
-		return address
-	}
-	bytes := address.As16()
-	for _, e := range embeddings() {
-		if netip.MustParsePrefix(e.network).Contains(address) {
-			return plain(netip.AddrFrom4([4]byte(bytes[e.at : e.at+4])))
-		}
-	}
-	return address
-}
-
-// embedding is a network of IPv6 addresses that carry an IPv4 address.
-type embedding struct {
-	network string
-	at      int // the first of the four bytes
-}
-
-func embeddings() []embedding {
-	return []embedding{
-		{"64:ff9b::/96", 12},    // NAT64 (RFC 6052)
-		{"64:ff9b:1::/48", 12},  // NAT64 of a local network (RFC 8215), in its usual form of /96
-		{"2002::/16", 2},        // 6to4 (RFC 3056)
-		{"::ffff:0:0:0/96", 12}, // translated (RFC 2765)
-		{"::/96", 12},           // compatible (RFC 4291, deprecated)
-	}
-}
-
-// sensitive reports whether an address is link-local, or one under which a cloud serves
-// metadata, credentials among them, to whoever asks from this machine.
-func sensitive(address netip.Addr) bool {
-	address = address.Unmap().WithZone("")
-	if address.IsLinkLocalUnicast() || address.IsLinkLocalMulticast() {
-		return true
-	}
-	for _, metadata := range []string{
-		"fd00:ec2::254",   // AWS, instance metadata
-		"fd00:ec2::23",    // AWS, credentials of pods
-		"fd20:ce::254",    // Google
-		"100.100.100.200", // Alibaba
-		"168.63.129.16",   // Azure, the host's agent
-		"192.0.0.192",     // Oracle
-		"fd00:42::42",     // Scaleway
-	} {
-		if address == netip.MustParseAddr(metadata) {
-			return true
-		}
-	}
-	return false
-}
-
-// isPublic reports whether an address belongs to the public internet, after the registries
-// of special-purpose addresses (RFC 6890).
-func isPublic(address netip.Addr) bool {
-	if !address.IsGlobalUnicast() || address.IsPrivate() {
-		return false
-	}
-	for _, network := range []string{
-		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24",
-		"203.0.113.0/24", "240.0.0.0/4", "100::/64", "2001::/32", "2001:2::/48", "2001:db8::/32", "fec0::/10",
-	} {
-		if netip.MustParsePrefix(network).Contains(address) {
-			return false
-		}
-	}
-	return true
 }

@@ -20,6 +20,7 @@ func TestGuard(t *testing.T) {
 		{"nor one that is mapped", nil, "shop.test", "::ffff:169.254.169.254", false},
 		{"nor one behind NAT64", nil, "shop.test", "64:ff9b::a9fe:a9fe", false},
 		{"no metadata of AWS over IPv6", nil, "shop.test", "fd00:ec2::254", false},
+		{"no multicast", nil, "shop.test", "ff05::2", false},
 		{"no metadata of Alibaba", nil, "shop.test", "100.100.100.200", false},
 		{"a listed host", []string{"Shop.test"}, "shop.test.", "192.0.2.1", true},
 		{"no other host", []string{"shop.test"}, "blog.test", "192.0.2.1", false},

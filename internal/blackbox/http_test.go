@@ -210,7 +210,7 @@ func TestHTTPTellsWhyThereIsNoAnswer(t *testing.T) {
 	for _, row := range []struct {
 		about, target, why string
 	}{
-		{"a redirect to metadata is refused", w.plain.URL + "/metadata", "169.254.169.254 is a link-local or metadata address"},
+		{"a redirect to metadata is refused", w.plain.URL + "/metadata", "169.254.169.254 is a link-local, multicast or metadata address"},
 		{"a redirect cannot leave http", "https://" + shop + ":" + portOf(w.secure) + "/%zz", "invalid URL escape"},
 		{"no host", "https://:443/", "has no host"},
 		{"a host without addresses", "https://blog.test/", "no such host"},
@@ -245,6 +245,7 @@ func TestHTTPGoesThroughAProxyToTheCheckedAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	address.RawQuery = "token=open-sesame"
 	_, text := w.probeWith(Module{Live: &live.Settings{Proxy: address}}, w.url("/"), "debug", "true")
 	if !strings.Contains(text, "\nprobe_success 1\n") || strings.Contains(text, "open-sesame") {
 		t.Errorf("through a proxy:\n%s", text)
@@ -324,4 +325,15 @@ func TestDebugMasksSecrets(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", line, text)
 		}
 	}
+}
+
+func TestTheUsualModuleIsBlackboxExporters(t *testing.T) {
+	l := newLab(t, tlsd.None)
+	target := "https://" + l.target()
+	if _, text := l.get("target", target); strings.Contains(text, "probe_http_ssl") {
+		t.Errorf("without a module http_2xx HTTP was asked:\n%s", text)
+	}
+	l.options.Modules = map[string]Module{"http_2xx": {Prober: ProberHTTP, Roots: l.options.Prober.Roots, Fallback: true}}
+	_, text := l.get("target", target)
+	wants(t, text, "probe_success 1\n", "probe_http_ssl 1\n", "probe_http_status_code 200\n")
 }

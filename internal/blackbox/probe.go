@@ -161,15 +161,6 @@ type recorder struct {
 
 func (k *recorder) shake(ctx context.Context, r live.Request) live.Result {
 	module, address := k.answer.request.module, r.Address.String()
-	if r.Variant != certmedic.VariantUsual {
-		return k.handshake(ctx, r)
-	}
-	k.mu.Lock()
-	result, kept := k.answer.kept[address]
-	k.mu.Unlock()
-	if kept {
-		return result
-	}
 	if module.Live != nil {
 		r.Settings = module.Live
 	}
@@ -178,6 +169,15 @@ func (k *recorder) shake(ctx context.Context, r live.Request) live.Result {
 	}
 	if r.Settings != nil && r.Settings.Proxy != nil {
 		r.Host = address // the proxy is told what was checked, not a name that it would look up
+	}
+	if r.Variant != certmedic.VariantUsual {
+		return k.handshake(ctx, r)
+	}
+	k.mu.Lock()
+	result, kept := k.answer.kept[address]
+	k.mu.Unlock()
+	if kept {
+		return result
 	}
 	result = k.handshake(ctx, r)
 	k.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -11,15 +12,13 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/certmedic/certmedic/internal/blackbox/fetch"
+	"github.com/certmedic/certmedic/internal/redact"
 	"github.com/certmedic/certmedic/probe/live"
 )
 
-// secret stands for what is not shown.
-const secret = "<secret>"
-
 // write writes the module as YAML in blackbox_exporter's keys. What may be a secret is
-// masked: the values of headers that are not known to be harmless, what is sent by
-// scripts and as body, and the password of a proxy.
+// masked, as where the configuration is shown: the values of headers that are not known to
+// be harmless, what is sent by scripts and as body, and the address of a proxy.
 func (m Module) write(b *bytes.Buffer) {
 	text := yaml.MapSlice{{Key: "prober", Value: m.prober()}}
 	if m.Timeout > 0 {
@@ -39,7 +38,7 @@ func (m Module) write(b *bytes.Buffer) {
 		add("protocol", orTLS(m.Protocol), true)
 	}
 	if m.Live != nil && m.Live.Proxy != nil {
-		add("proxy_url", m.Live.Proxy.Redacted(), true)
+		add("proxy_url", redact.URL(m.Live.Proxy.String()), true)
 	}
 	if m.Live != nil {
 		add("query_response", script(m.Live.Script), len(m.Live.Script) > 0)
@@ -81,7 +80,7 @@ func (m Module) tlsConfig() yaml.MapSlice {
 func addHTTP(add func(string, any, bool), s fetch.Settings) {
 	add("method", s.Method, s.Method != "")
 	add("headers", masked(s.Header), len(s.Header) > 0)
-	add("body", secret, s.Body != "")
+	add("body", redact.Setting(s.Body), s.Body != "")
 	add("follow_redirects", !s.NoRedirects, true)
 	add("enable_http2", !s.NoHTTP2, true)
 	add("valid_status_codes", s.ValidStatusCodes, len(s.ValidStatusCodes) > 0)
@@ -96,19 +95,9 @@ func addHTTP(add func(string, any, bool), s fetch.Settings) {
 
 // masked returns the headers in the order of their names.
 func masked(header http.Header) yaml.MapSlice {
-	harmless := []string{"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Type", "Host", "Origin", "Pragma", "User-Agent"}
-	var names []string
-	for name := range header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var all yaml.MapSlice
-	for _, name := range names {
-		value := secret
-		if slices.Contains(harmless, name) {
-			value = header.Get(name)
-		}
-		all = append(all, yaml.MapItem{Key: name, Value: value})
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		all = append(all, yaml.MapItem{Key: name, Value: redact.Header(name, header.Get(name))})
 	}
 	return all
 }
@@ -139,7 +128,7 @@ func script(steps []live.Step) []yaml.MapSlice {
 			text = append(text, yaml.MapItem{Key: "expect", Value: step.Expect.String()})
 		}
 		if step.Send != "" {
-			text = append(text, yaml.MapItem{Key: "send", Value: secret})
+			text = append(text, yaml.MapItem{Key: "send", Value: redact.Setting(step.Send)})
 		}
 		if step.StartTLS {
 			text = append(text, yaml.MapItem{Key: "starttls", Value: true})

@@ -16,11 +16,11 @@ import (
 func Certificates(c *Config) []certmedic.Certificate {
 	all := make([]certmedic.Certificate, 0, len(c.Certificates)+len(c.Watch))
 	for _, configured := range c.Certificates {
-		all = append(all, configured.build(c.Remediation.Mode))
+		all = append(all, configured.build(c.Remediation.Mode, c.Modules))
 	}
 	for _, w := range c.Watch {
 		if w.Address != "" {
-			all = append(all, w.build())
+			all = append(all, w.build(c.Modules))
 		}
 	}
 	return all
@@ -38,7 +38,7 @@ func (c *Config) WatchFiles() []Watch {
 	return files
 }
 
-func (c Certificate) build(ceiling certmedic.Mode) certmedic.Certificate {
+func (c Certificate) build(ceiling certmedic.Mode, modules map[string]Module) certmedic.Certificate {
 	built := certmedic.Certificate{
 		Name:   c.Name,
 		Labels: c.Labels,
@@ -47,7 +47,7 @@ func (c Certificate) build(ceiling certmedic.Mode) certmedic.Certificate {
 		Allow:  c.Remediation.Allow,
 	}
 	for _, e := range c.Endpoints {
-		built.Endpoints = append(built.Endpoints, e.build())
+		built.Endpoints = append(built.Endpoints, e.build(modules))
 	}
 	for i, d := range c.Deploy {
 		built.Destinations = append(built.Destinations, d.build(i))
@@ -77,10 +77,11 @@ func (s Source) build() certmedic.Source {
 	}
 }
 
-func (e Endpoint) build() certmedic.Endpoint {
+func (e Endpoint) build(modules map[string]Module) certmedic.Endpoint {
+	protocol := protocolOf(e.Protocol, modules[e.Module])
 	return certmedic.Endpoint{
-		Address:    withPort(e.Address, e.Protocol),
-		Protocol:   protocolOr(e.Protocol),
+		Address:    withPort(e.Address, protocol),
+		Protocol:   protocol,
 		ServerName: e.ServerName,
 		Owned:      e.Owned,
 		Pins:       e.Pins,
@@ -105,15 +106,15 @@ func (d Destination) build(index int) certmedic.Destination {
 	return built
 }
 
-func (w Watch) build() certmedic.Certificate {
+func (w Watch) build(modules map[string]Module) certmedic.Certificate {
 	endpoint := Endpoint{
 		Address: w.Address, Protocol: w.Protocol, ServerName: w.ServerName, Labels: w.Labels,
 		Module: w.Module, Family: w.Family, Addresses: w.Addresses, WithoutSNI: w.WithoutSNI, Pins: w.Pins,
 	}
 	return certmedic.Certificate{
-		Name:      w.endpointName(),
+		Name:      w.endpointName(modules),
 		Labels:    w.Labels,
-		Endpoints: []certmedic.Endpoint{endpoint.build()},
+		Endpoints: []certmedic.Endpoint{endpoint.build(modules)},
 		Mode:      certmedic.ModeObserve,
 		Watched:   true,
 	}
@@ -121,8 +122,8 @@ func (w Watch) build() certmedic.Certificate {
 
 // endpointName returns the watched address, and, as one address may serve many names,
 // the server name where it is not the address's host.
-func (w Watch) endpointName() string {
-	address := withPort(w.Address, w.Protocol)
+func (w Watch) endpointName(modules map[string]Module) string {
+	address := withPort(w.Address, protocolOf(w.Protocol, modules[w.Module]))
 	host, _, _ := net.SplitHostPort(address)
 	if w.ServerName == "" || strings.EqualFold(w.ServerName, host) {
 		return address
@@ -135,6 +136,18 @@ func destinationName(d Destination, index int) string {
 		return d.Name
 	}
 	return fmt.Sprintf("destination-%d", index+1)
+}
+
+// protocolOf returns the protocol of an endpoint: its own, else that of its module.
+func protocolOf(protocol string, m Module) string {
+	switch {
+	case protocol != "":
+		return protocol
+	case m.Prober == "http":
+		return "https"
+	default:
+		return protocolOr(m.Protocol)
+	}
 }
 
 func protocolOr(protocol string) string {

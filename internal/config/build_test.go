@@ -144,3 +144,30 @@ func TestInitWritesAConfigurationThatLoads(t *testing.T) {
 		})
 	}
 }
+
+func TestAnEndpointSpeaksAsItsModuleDoes(t *testing.T) {
+	t.Parallel()
+	c, _, err := config.Parse("x", []byte(`
+modules:
+  mail: {protocol: smtp}
+  web: {prober: http}
+watch:
+  - {address: mail.example.com, module: mail}
+  - {address: www.example.com, module: web}
+  - {address: "mail.example.com:465", module: mail, protocol: smtps}
+  - {address: plain.example.com}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []certmedic.Endpoint{
+		{Address: "mail.example.com:25", Protocol: "smtp", Module: "mail"},
+		{Address: "www.example.com:443", Protocol: "https", Module: "web"},
+		{Address: "mail.example.com:465", Protocol: "smtps", Module: "mail"},
+		{Address: "plain.example.com:443", Protocol: "tls"},
+	} {
+		if got := config.Certificates(c)[i]; !reflect.DeepEqual(got.Endpoints, []certmedic.Endpoint{want}) || got.Name != want.Address {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}

@@ -39,10 +39,10 @@ type Probe struct {
 	Roots        []string      `yaml:"roots" single:"true" doc:"The roots that chains are verified against: system, mozilla (the set that browsers trust, built in), or the path of a file; one, or a list of these, which all have to trust a chain."`
 	Concurrency  int           `yaml:"concurrency" doc:"The most probes at the same time."`
 	DeployGrace  time.Duration `yaml:"deploy_grace" doc:"How long a renewed certificate may take to be served before that is drift, counted from when its deployment can be over."`
-	AllowTargets []string      `yaml:"allow_targets,omitempty" doc:"What /probe may be asked to probe: host names (*.example.com for those below a domain), addresses or networks in CIDR form. Empty: any but link-local and metadata addresses."`
+	AllowTargets []string      `yaml:"allow_targets,omitempty" doc:"What /probe may be asked to probe: host names (*.example.com for those below a domain), addresses or networks in CIDR form. Empty: any but link-local, multicast and metadata addresses."`
 	AllowPrivate bool          `yaml:"allow_private" doc:"Whether /probe may be asked to probe private addresses (RFC 1918 and their like, loopback included) that allow_targets does not list by address or network."`
 	Revocation   string        `yaml:"revocation" enum:"off staple crl ocsp" doc:"How revocation is looked at: off; staple, the OCSP responses that servers staple; crl, also the lists that certificates name; ocsp, also by asking the responders that they name."`
-	AIA          bool          `yaml:"aia,omitempty" doc:"Whether issuers that an incomplete chain lacks are fetched from where its certificates say, to name them."`
+	AIA          bool          `yaml:"aia,omitempty" doc:"Whether issuers that an incomplete chain lacks are fetched from where its certificates say, to name them. Not for /probe, where anybody chooses the certificates."`
 	Records      bool          `yaml:"records" doc:"Whether DNS is asked what it says about certificates: TLSA (DANE) and CAA records."`
 	Resolvers    []string      `yaml:"resolvers,omitempty" doc:"The DNS servers to ask, as IP or IP:port. Empty: those of the system."`
 }
@@ -50,8 +50,8 @@ type Probe struct {
 // Module is a named way to probe, in the form of blackbox_exporter's modules.
 type Module struct {
 	Prober    string        `yaml:"prober,omitempty" enum:"tcp http" later:"dns icmp grpc unix websocket" doc:"The prober of blackbox_exporter that this module stands for. Empty: a TLS handshake in the module's protocol."`
-	Protocol  string        `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol of targets that name none. Empty: tls. The http prober has none."`
-	Timeout   time.Duration `yaml:"timeout,omitempty" doc:"The most time that a probe may take. Absent: that of the probe section."`
+	Protocol  string        `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol of targets and endpoints that name none. Empty: https for the http prober, which speaks nothing else, and tls for the others."`
+	Timeout   time.Duration `yaml:"timeout,omitempty" doc:"The most time that a probe may take. Absent: that of the probe section for endpoints, and what the scraper waits for /probe."`
 	TLSConfig *TLSConfig    `yaml:"tls_config,omitempty" doc:"How the server is verified, and what is presented to it, for modules without a prober."`
 	ProxyURL  URL           `yaml:"proxy_url,omitempty" form:"proxy" doc:"The proxy to connect through: http or https (CONNECT), socks5 or socks5h. It looks the host up. For modules without a prober."`
 	Series    []string      `yaml:"series,omitempty" enum:"blackbox ssl" doc:"The series that /probe answers with: those of blackbox_exporter, those of ssl_exporter, or both. Empty: blackbox."`
@@ -110,7 +110,7 @@ type HeaderMatch struct {
 type TLSConfig struct {
 	CAFile             string   `yaml:"ca_file,omitempty" form:"path" doc:"A PEM file with the roots to verify against, in place of those of the probe section."`
 	ServerName         string   `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the target's host."`
-	InsecureSkipVerify bool     `yaml:"insecure_skip_verify" doc:"Whether a chain that does not verify still counts as a success. Its facts are measured in any case."`
+	InsecureSkipVerify bool     `yaml:"insecure_skip_verify" doc:"Whether a chain that does not verify still counts as a success, and is no finding. Its dates and all other facts are measured in any case."`
 	CertFile           string   `yaml:"cert_file,omitempty" form:"path" doc:"A PEM file with the client certificate to present."`
 	KeyFile            string   `yaml:"key_file,omitempty" form:"path" doc:"A PEM file with the private key of cert_file. Others may not read it."`
 	MinVersion         string   `yaml:"min_version,omitempty" enum:"TLS10 TLS11 TLS12 TLS13" doc:"The oldest version of TLS to offer. Empty: all are offered."`
@@ -215,7 +215,7 @@ type FilesSource struct {
 // Endpoint is what clients connect to.
 type Endpoint struct {
 	Address    string            `yaml:"address" required:"true" doc:"host:port, with an IPv6 address in brackets. The port may be absent where the protocol has one of its own."`
-	Protocol   string            `yaml:"protocol" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries."`
+	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries. Absent: that of the module, else tls."`
 	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
 	Module     string            `yaml:"module,omitempty" doc:"The module that says how it is probed. Empty: as usual."`
 	Family     string            `yaml:"family,omitempty" enum:"ip4 ip6" doc:"Probe only addresses of this family. Empty: both."`
@@ -247,7 +247,7 @@ type InstalledFile struct {
 // Watch is an endpoint, or files, that are looked at and never acted for.
 type Watch struct {
 	Address    string            `yaml:"address,omitempty" doc:"The address of an endpoint, as for a certificate's endpoints."`
-	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries. Absent: tls."`
+	Protocol   string            `yaml:"protocol,omitempty" enum:"@protocols" doc:"The protocol that carries TLS, or that TLS carries. Absent: that of the module, else tls."`
 	ServerName string            `yaml:"server_name,omitempty" doc:"The name to send and to verify. Empty: the host of the address."`
 	Module     string            `yaml:"module,omitempty" doc:"The module that says how it is probed. Empty: as usual."`
 	Family     string            `yaml:"family,omitempty" enum:"ip4 ip6" doc:"Probe only addresses of this family. Empty: both."`

@@ -83,8 +83,6 @@ func (c *Certificate) setDefaults() { c.Remediation.setDefaults() }
 
 func (r *CertificateRemediation) setDefaults() { r.Mode = "observe" }
 
-func (e *Endpoint) setDefaults() { e.Protocol = "tls" }
-
 func (d *Destination) setDefaults() { d.On = []string{"local"} }
 
 func (r *Rules) setDefaults() { r.Defaults = true }

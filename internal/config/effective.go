@@ -2,32 +2,45 @@ package config
 
 import (
 	"fmt"
-	"net/url"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/certmedic/certmedic/internal/redact"
 )
 
-// URL is an address that may hold a password. Convert it to a string to use it; printed
-// or rendered, the password is masked.
+// URL is an address that may hold secrets. Convert it to a string to use it; printed or
+// rendered, they are masked.
 type URL string
 
-// String returns the address with its user and password masked.
-func (u URL) String() string {
-	parsed, err := url.Parse(string(u))
-	if err != nil {
-		return "xxxxx" // cannot be told apart from its secrets
+// String returns the address with its user, its password and the values of its query
+// masked.
+func (u URL) String() string { return redact.URL(string(u)) }
+
+// MarshalYAML renders the step without what it sends, which may be a password.
+func (e Exchange) MarshalYAML() (any, error) {
+	type shown Exchange
+	e.Send = redact.Setting(e.Send)
+	return shown(e), nil
+}
+
+// MarshalYAML renders the settings without the body and without the values of headers that
+// may hold secrets.
+func (h HTTPModule) MarshalYAML() (any, error) {
+	type shown HTTPModule
+	h.Body = redact.Setting(h.Body)
+	h.Headers = maps.Clone(h.Headers)
+	for name, value := range h.Headers {
+		h.Headers[name] = redact.Header(name, value)
 	}
-	if parsed.User != nil {
-		parsed.User = url.User("xxxxx")
-	}
-	return parsed.String()
+	return shown(h), nil
 }
 
 // Effective returns the configuration as YAML, with defaults filled in. Secrets do not
-// appear: files that hold them are shown by path, and users and passwords in addresses
-// are masked.
+// appear: files that hold them are shown by path; users, passwords and queries in
+// addresses, and what modules send, are masked.
 func (c *Config) Effective() ([]byte, error) {
 	text, err := yaml.MarshalWithOptions(c,
 		yaml.IndentSequence(true),

@@ -342,6 +342,44 @@ func TestEffectiveIsTheSameConfiguration(t *testing.T) {
 	}
 }
 
+func TestEffectiveMasksSecrets(t *testing.T) {
+	t.Parallel()
+	const text = `modules:
+  web: {prober: http, http: {proxy_url: "http://bob:hunter2@proxy:3128", headers: {Authorization: Bearer hunter2, x-token: hunter2, user-agent: lab}, body: "pin=hunter2"}}
+  mail: {prober: tcp, tcp: {query_response: [{expect: ^220, send: PASS hunter2}, {starttls: true}]}}
+  through: {proxy_url: "socks5://hunter2@proxy:1080"}
+discover: [{http_sd: {url: "https://sd.example.com/targets?token=hunter2&hunter2"}}]
+alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/x?key=hunter2"}}]}
+`
+	c, _, err := config.Parse("x", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := c.Effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inJSON, err := config.ToJSON(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := string(shown) + string(inJSON) + c.Discover[0].HTTPSD.URL.String(); strings.Contains(all, "hunter2") {
+		t.Errorf("a secret is shown:\n%s", all)
+	}
+	for _, line := range []string{
+		"Authorization: <secret>\n", "x-token: <secret>\n", "user-agent: lab\n", "body: <secret>\n", "send: <secret>\n", "expect: ^220\n",
+		"http://xxxxx@proxy:3128\n", "https://sd.example.com/targets?token=xxxxx&xxxxx\n", "method: GET\n", "starttls: true\n",
+	} {
+		if !strings.Contains(string(shown), line) {
+			t.Errorf("there is no %q in\n%s", line, shown)
+		}
+	}
+	web, mail := c.Modules["web"].HTTP, c.Modules["mail"].TCP
+	if web.Body != "pin=hunter2" || web.Headers["x-token"] != "hunter2" || mail.QueryResponse[0].Send != "PASS hunter2" {
+		t.Errorf("showing the configuration changed it: %+v, %+v", web, mail)
+	}
+}
+
 func TestDefaultCanBeShownAndRead(t *testing.T) {
 	t.Parallel()
 	text, err := config.Default().Effective()

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 type validator struct {
 	*report
 	broken  map[string]bool
-	modules []string // the names that endpoints may give
+	modules map[string]Module // those that endpoints may name
 }
 
 // errorf adds a problem, unless the value, or something around it, could not be read in
@@ -41,7 +40,7 @@ func (v *validator) config(c *Config) {
 	v.absolute("state_dir", c.StateDir)
 	v.remediation(c.Remediation)
 	v.probe(c)
-	v.modules = slices.Collect(maps.Keys(c.Modules))
+	v.modules = c.Modules
 	for name, m := range c.Modules {
 		v.module("modules."+name, m)
 	}

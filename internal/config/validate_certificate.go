@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -58,17 +57,18 @@ func (v *validator) endpoints(key string, all []Endpoint) {
 	seen := map[string]string{}
 	for i, e := range all {
 		at := fmt.Sprintf("%s[%d]", key, i)
-		v.endpoint(at, e.Address, e.Protocol, e.ServerName)
+		v.endpoint(at, e.Address, protocolOf(e.Protocol, v.modules[e.Module]), e.ServerName)
 		v.way(at, e.Module, e.Addresses, e.Pins)
 		v.labels(at+".labels", e.Labels)
-		same := withPort(e.Address, e.Protocol) + " " + e.Protocol + " " + e.ServerName
+		protocol := protocolOf(e.Protocol, v.modules[e.Module])
+		same := withPort(e.Address, protocol) + " " + protocol + " " + e.ServerName
 		v.once(at, same, seen)
 	}
 }
 
 // way checks how an endpoint is probed.
 func (v *validator) way(key, module string, addresses, pins []string) {
-	if module != "" && !slices.Contains(v.modules, module) {
+	if _, known := v.modules[module]; module != "" && !known {
 		v.errorf(key+".module", "there is no module %q", module)
 	}
 	for i, address := range addresses {
@@ -103,12 +103,12 @@ func (v *validator) watch(all []Watch) {
 				v.errorf(key, "protocol, server_name, module, family, addresses, without_sni and pins are for addresses, not for files")
 			}
 		case w.Address != "":
-			v.endpoint(key, w.Address, w.Protocol, w.ServerName)
+			v.endpoint(key, w.Address, protocolOf(w.Protocol, v.modules[w.Module]), w.ServerName)
 			v.way(key, w.Module, w.Addresses, w.Pins)
 			if w.Passphrase != "" {
 				v.errorf(key+".passphrase_file", "is for files")
 			}
-			v.once(key, w.endpointName(), seen)
+			v.once(key, w.endpointName(v.modules), seen)
 		default:
 			v.errorf(key, "the address or file is empty")
 		}

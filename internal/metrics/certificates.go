@@ -118,9 +118,13 @@ func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
 			}
 		}
 	}
+	name := e.Address
+	if v.Watched {
+		name = v.Name // its address, and what tells it from others of that address
+	}
 	for i := range e.Addresses {
 		a := &e.Addresses[i]
-		place := []label{{"endpoint", e.Address}, {"address", a.Address}}
+		place := []label{{"endpoint", name}, {"address", a.Address}}
 		if a.Variant != certmedic.VariantUsual {
 			place = append(place, label{"variant", string(a.Variant)}) // other servers have no such label
 		}

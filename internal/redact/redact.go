@@ -106,23 +106,6 @@ func Truncate(s string, maxRunes int) string {
 	return ""
 }
 
-// TruncateBytes returns s, or its beginning with an ellipsis where it is longer than
-// maxBytes bytes. It cuts between runes. The result has at most maxBytes bytes.
-func TruncateBytes(s string, maxBytes int) string {
-	const ellipsis = "…"
-	if len(s) <= maxBytes {
-		return s
-	}
-	end := maxBytes - len(ellipsis)
-	if end < 0 {
-		return ""
-	}
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + ellipsis
-}
-
 func cut(head string, maxRunes int) string {
 	if maxRunes < 1 {
 		return ""

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
@@ -33,7 +35,9 @@ func groupOf(v watchdog.View, ep certmedic.Endpoint) targetGroup {
 	labels := map[string]string{}
 	for _, chosen := range []map[string]string{v.Labels, ep.Labels} {
 		for name, value := range chosen {
-			labels[name] = value
+			if model.LabelName(name).IsValidLegacy() { // older servers refuse a whole group for one
+				labels[name] = value
+			}
 		}
 	}
 	if !v.Watched {

@@ -133,14 +133,16 @@ func TestACallerWithoutPatienceDoesNotCondemnAHost(t *testing.T) {
 	}
 }
 
-func TestSensitiveAddresses(t *testing.T) {
-	for address, want := range map[string]bool{
+func TestConnectionsAreRefusedByAddress(t *testing.T) {
+	for address, refused := range map[string]bool{
 		"169.254.169.254": true, "fe80::1": true, "fd00:ec2::254": true, "100.100.100.200": true, "0.0.0.0": true, "::": true,
 		"224.0.0.1": true, "::ffff:169.254.169.254": true, "64:ff9b::a9fe:a9fe": true, "168.63.129.16": true,
+		"2002:a9fe:a9fe::1": true, "64:ff9b:1::a9fe:a9fe": true, "::a9fe:a9fe": true, "fd00:42::42": true, "::ffff:0.0.0.0": true,
 		"127.0.0.1": false, "10.0.0.1": false, "192.0.2.1": false, "2001:db8::1": false, "fd00::1": false,
 	} {
-		if got := Sensitive(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: %v, want %v", address, got, want)
+		err := controlAddress("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), 80).String(), nil)
+		if errors.Is(err, errRefused) != refused {
+			t.Errorf("%s: %v, want it refused: %t", address, err, refused)
 		}
 	}
 }

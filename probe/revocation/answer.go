@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 const (
@@ -134,7 +135,7 @@ func readAnswer(der []byte, s subject) (*answer, error) {
 	}
 	for _, e := range response.Extensions {
 		if e.Id.Equal(encoding.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}) {
-			a.scts = readSCTs(e.Value)
+			a.scts, _ = inspect.SCTList(e.Value) // a broken one has none
 		}
 	}
 	return a, nil
@@ -235,23 +236,4 @@ func issuerHashes(responseData []byte, c *x509.Certificate) (name, key []byte, o
 		}
 	}
 	return nil, nil, false
-}
-
-// readSCTs reads the list of signed certificate timestamps in an extension (RFC 6962
-// section 3.3). A broken one has none.
-func readSCTs(extension []byte) [][]byte {
-	value := cryptobyte.String(extension)
-	var list, timestamps cryptobyte.String
-	if !value.ReadASN1(&list, asn1.OCTET_STRING) || !list.ReadUint16LengthPrefixed(&timestamps) {
-		return nil
-	}
-	var scts [][]byte
-	for !timestamps.Empty() {
-		var sct cryptobyte.String
-		if !timestamps.ReadUint16LengthPrefixed(&sct) {
-			return nil
-		}
-		scts = append(scts, bytes.Clone(sct))
-	}
-	return scts
 }

@@ -105,7 +105,8 @@ func (c *Checker) Check(ctx context.Context, q Query) Result {
 	return *r
 }
 
-// checkLeaf judges the leaf. A stapled response that says something suffices.
+// checkLeaf judges the leaf. A stapled response that says something suffices, unless a
+// list revokes the leaf that the response calls good.
 func (c *Checker) checkLeaf(ctx context.Context, q Query, r *Result) {
 	s := subject{cert: q.Path[0], issuer: q.Path[min(1, len(q.Path)-1)], leaf: true}
 	stapled := r.staple(s, q)
@@ -114,8 +115,12 @@ func (c *Checker) checkLeaf(ctx context.Context, q Query, r *Result) {
 		r.wait(stapled.until)
 		stapled = verdict{}
 	}
-	if stapled.definite() || len(q.Path) == 1 {
+	if stapled.revoked != nil || len(q.Path) == 1 {
 		r.add(s, stapled)
+		return
+	}
+	if stapled.good {
+		r.add(s, c.lookIntoLists(ctx, s, stapled, q.Now))
 		return
 	}
 	known := c.lookUp(ctx, s, q.Now)
@@ -145,21 +150,38 @@ func (r *Result) staple(s subject, q Query) verdict {
 	return a.judge(q.Now, source{what: "the stapled OCSP response"})
 }
 
-// lookUp asks the sources that the certificate names, until one says something definite.
+// lookUp asks the sources that the certificate names: its responders, until one says
+// something definite, and its lists.
 func (c *Checker) lookUp(ctx context.Context, s subject, now time.Time) verdict {
 	var v verdict
 	if c.options.OCSP {
 		early, cancel := firstHalf(ctx)
 		defer cancel()
-		v = v.orOf(sources(s.cert.OCSPServer), func(url string) verdict { return c.ask(early, s, url, now) })
+		v = firstOf(sources(s.cert.OCSPServer), func(url string) verdict { return c.ask(early, s, url, now) })
 	}
-	if c.options.CRLs && !v.definite() {
-		v = v.orOf(sources(s.cert.CRLDistributionPoints), func(url string) verdict { return c.find(ctx, s, url, now) })
-	}
+	v = c.lookIntoLists(ctx, s, v, now)
 	if !v.definite() && len(v.unknown) == 0 {
 		return c.unasked(s)
 	}
 	return v
+}
+
+// lookIntoLists adds what the lists say to what an OCSP response said, if there was one.
+// A revocation is published in both, not always at once: who revokes is believed, and
+// where no list can be had, a response that calls the certificate good suffices.
+func (c *Checker) lookIntoLists(ctx context.Context, s subject, said verdict, now time.Time) verdict {
+	if !c.options.CRLs || said.revoked != nil {
+		return said
+	}
+	listed := firstOf(sources(s.cert.CRLDistributionPoints), func(url string) verdict { return c.find(ctx, s, url, now) })
+	switch {
+	case listed.definite() && !said.good, listed.revoked != nil:
+		return listed.beside(said)
+	case said.good:
+		return said.beside(listed)
+	default:
+		return said.and(listed)
+	}
 }
 
 // firstHalf leaves half of the time to those who are asked later.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/certmedic/certmedic"
@@ -288,6 +290,77 @@ func TestABadStapleIsToldBesideWhatTheListSays(t *testing.T) {
 	wantFindings(t, w.check(c, q).Findings, codes{certmedic.MustStapleMissing, certmedic.Revoked}, "")
 }
 
+// TestWhoRevokesIsBelieved judges a leaf that a response calls good, stapled or asked for.
+func TestWhoRevokesIsBelieved(t *testing.T) {
+	revokes := func(w *world, leaf *x509.Certificate) []byte { return w.list(w.inter, revoking(leaf, 1)) }
+	agrees := func(w *world, _ *x509.Certificate) []byte { return w.list(w.inter, nil) }
+	broken := func(*world, *x509.Certificate) []byte { return []byte("hello") }
+	for _, tt := range []struct {
+		about   string
+		list    func(w *world, leaf *x509.Certificate) []byte // nil: there is none
+		options Options
+		want    codes
+		asked   int // how often the list was, in two checks
+		until   time.Duration
+	}{
+		{"a list that revokes wins", revokes, Options{CRLs: true, OCSP: true}, codes{certmedic.Revoked}, 1, DefaultMaxAge},
+		{"a list that does not agrees", agrees, Options{CRLs: true, OCSP: true}, codes{}, 1, DefaultMaxAge},
+		{"a list that is broken takes nothing away", broken, Options{CRLs: true, OCSP: true}, codes{}, 1, time.Minute},
+		{"a list that is not there does not either", nil, Options{CRLs: true, OCSP: true}, codes{}, 1, time.Minute},
+		{"lists may be left alone", revokes, Options{OCSP: true}, codes{}, 0, DefaultMaxAge},
+	} {
+		for _, stapled := range []bool{true, false} {
+			w := newWorld(t)
+			leaf := w.leaf(func(c *x509.Certificate) { c.OCSPServer = []string{w.url + "/ocsp"} })
+			w.answer = func(*ocsp.Request) []byte { return w.response(leaf, nil) }
+			delete(w.files, "/inter.crl")
+			if tt.list != nil {
+				w.put("/inter.crl", tt.list(w, leaf))
+			}
+			q := Query{Path: []*x509.Certificate{leaf, w.inter.Cert}, Now: now}
+			asked := 1
+			if stapled {
+				q.Staple, asked = w.response(leaf, nil), 0
+			}
+			c := w.checker(tt.options)
+			w.check(c, q)
+			r := w.check(c, q)
+			wantFindings(t, r.Findings, tt.want, "")
+			if r.OCSP == nil || r.OCSP.Stapled != stapled || r.OCSP.Status != "good" {
+				t.Errorf("%s, stapled %t: the facts are %+v", tt.about, stapled, r.OCSP)
+			}
+			if w.asked("/inter.crl") != tt.asked || w.asked("/ocsp") != asked {
+				t.Errorf("%s, stapled %t: the list was fetched %d times, the responder asked %d times", tt.about, stapled, w.asked("/inter.crl"), w.asked("/ocsp"))
+			}
+			if want := now.Add(tt.until); stapled && tt.asked > 0 && !r.Until.Equal(want) {
+				t.Errorf("%s: it holds until %s, want %s", tt.about, r.Until, want)
+			}
+		}
+	}
+}
+
+func TestTimestampsOfAResponseAreBounded(t *testing.T) {
+	w := newWorld(t)
+	leaf := w.leaf(nil)
+	for count, want := range map[int]int{2: 2, 65: 0} {
+		var b cryptobyte.Builder
+		b.AddASN1(asn1.OCTET_STRING, func(b *cryptobyte.Builder) {
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+				for range count {
+					b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte("a timestamp")) })
+				}
+			})
+		})
+		q := w.query(leaf)
+		q.Staple = w.response(leaf, func(r *ocsp.Response) {
+			r.ExtraExtensions = []pkix.Extension{{Id: encoding.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}, Value: b.BytesOrPanic()}}
+		})
+		if r := w.check(w.checker(Options{}), q); len(r.SCTs) != want || r.OCSP == nil {
+			t.Errorf("of %d timestamps %d are read, want %d; the facts are %+v", count, len(r.SCTs), want, r.OCSP)
+		}
+	}
+}
+
 func TestAGoodStapleSuffices(t *testing.T) {
 	w := newWorld(t)
 	leaf := w.leaf(nil)
@@ -298,8 +371,8 @@ func TestAGoodStapleSuffices(t *testing.T) {
 		r.ExtraExtensions = []pkix.Extension{{Id: encoding.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 5}, Value: list}}
 	})
 	r := w.check(w.checker(Options{CRLs: true}), q)
-	if w.asked("/inter.crl") != 0 || len(r.Findings) > 0 {
-		t.Errorf("the leaf's list was fetched %d times; %v", w.asked("/inter.crl"), r.Findings)
+	if len(r.Findings) > 0 {
+		t.Errorf("it has %v", r.Findings)
 	}
 	if r.OCSP == nil || !r.OCSP.Stapled || r.OCSP.Status != "good" || !r.OCSP.NextUpdate.Equal(now.Add(7*24*time.Hour)) {
 		t.Errorf("the facts are %+v", r.OCSP)
@@ -308,7 +381,7 @@ func TestAGoodStapleSuffices(t *testing.T) {
 		t.Errorf("the timestamps are %q", r.SCTs)
 	}
 	if !r.Until.Equal(now.Add(DefaultMaxAge)) {
-		t.Errorf("it holds until %s, want as long as the root's list needs no refresh", r.Until)
+		t.Errorf("it holds until %s, want as long as the lists need no refresh", r.Until)
 	}
 }
 

@@ -5,8 +5,9 @@
 //
 // It promises that no answer is never a good answer: a source that cannot be reached, is
 // signed by somebody else, out of date or about something else yields
-// [certmedic.RevocationUnknown] with the reason. A certificate that names no source at
-// all is beyond revocation, as short-lived ones are meant to be, and yields nothing.
+// [certmedic.RevocationUnknown] with the reason. Where a response and a list differ, the
+// one that revokes is believed. A certificate that names no source at all is beyond
+// revocation, as short-lived ones are meant to be, and yields nothing.
 //
 // Lists are fetched once for all, kept on disk across restarts, and indexed compactly: 16
 // bytes for each revoked certificate. What is read from disk has its signature checked as

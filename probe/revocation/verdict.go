@@ -69,15 +69,25 @@ func unknown(until time.Time, why string) verdict {
 
 func (v verdict) definite() bool { return v.good || v.revoked != nil }
 
-// orOf returns what the first source says that says something, else the reasons of all.
-func (v verdict) orOf(urls []string, look func(url string) verdict) verdict {
+// firstOf returns what the first source says that says something, else the reasons of all.
+func firstOf(urls []string, look func(url string) verdict) verdict {
+	var v verdict
 	for _, url := range urls {
 		w := look(url)
 		if w.definite() {
-			w.until = earlier(w.until, v.until)
-			return w
+			return w.beside(v)
 		}
 		v = v.and(w)
+	}
+	return v
+}
+
+// beside returns the verdict, as what decides beside another: it stays the same for as
+// long as both do, and has the facts of the response that there was.
+func (v verdict) beside(w verdict) verdict {
+	v.until = earlier(v.until, w.until)
+	if v.facts == nil {
+		v.facts, v.scts = w.facts, w.scts
 	}
 	return v
 }
@@ -85,11 +95,7 @@ func (v verdict) orOf(urls []string, look func(url string) verdict) verdict {
 // and adds the reasons of another source that does not say anything either.
 func (v verdict) and(w verdict) verdict {
 	v.unknown = append(slices.Clip(v.unknown), w.unknown...)
-	v.until = earlier(v.until, w.until)
-	if v.facts == nil {
-		v.facts, v.scts = w.facts, w.scts
-	}
-	return v
+	return v.beside(w)
 }
 
 // validity is for how long a source speaks.

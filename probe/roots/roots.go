@@ -65,8 +65,8 @@ func system() (*x509.CertPool, error) {
 
 // Mozilla returns the roots that Mozilla's programs trust for servers, with Mozilla's
 // constraints on when they may have issued. A call parses all of them, which takes a
-// millisecond or two and two thirds of a megabyte: callers keep the pool. A root that this program cannot parse is left out,
-// as it could not verify anything.
+// millisecond or two and two thirds of a megabyte: callers keep the pool. A root that this
+// program cannot parse is left out, as it could not verify anything.
 func Mozilla() *x509.CertPool {
 	pool := x509.NewCertPool()
 	for root := range bundle.Roots() {

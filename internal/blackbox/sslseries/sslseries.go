@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/certmedic/certmedic/internal/redact"
 	"github.com/certmedic/certmedic/probe/inspect"
 )
 
@@ -155,7 +156,7 @@ func labelsOf(c *x509.Certificate) []string {
 		list(c.DNSNames), list(ipStrings(c.IPAddresses)), list(c.EmailAddresses), list(c.Subject.OrganizationalUnit),
 	}
 	for i, value := range labels {
-		labels[i] = strings.ToValidUTF8(value, "\uFFFD")
+		labels[i] = redact.Label(value)
 	}
 	return labels
 }
