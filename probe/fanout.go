@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -55,11 +54,12 @@ func (p *Prober) probeAddress(ctx context.Context, t *target, address netip.Addr
 		}
 	}
 	before := p.Memory.habit(t, address)
-	after, fast := before, before.fast(time.Now())
+	after, due := before, before.due(time.Now())
+	fast := !due && !before.picky
 	first := p.handshake(ctx, t, address, certmedic.VariantUsual, fast)
 	all := []certmedic.AddressObservation{first}
-	after.note(&all[0], fast)
-	if other := p.otherKeyType(t, first); other != "" && (after.both || !fast || after.class != before.class) {
+	after.note(&all[0], due, fast)
+	if other := p.otherKeyType(t, first); other != "" && (after.both || due || after.class != before.class) {
 		second := p.handshake(ctx, t, address, other, fast)
 		if after.noteOther(second, other) {
 			all = append(all, second)
@@ -73,9 +73,9 @@ func (p *Prober) probeAddress(ctx context.Context, t *target, address netip.Addr
 }
 
 // note takes what the usual handshake showed. Where a fast offer was made, the observation
-// is given the group that the server chooses from the full one. A server that was not
-// reached is asked with the full offer next.
-func (h *habit) note(o *certmedic.AddressObservation, fast bool) {
+// is given the group that the server chooses from the full one; a server that refuses the
+// fast one is spared it. A server that was not reached is asked with the full offer next.
+func (h *habit) note(o *certmedic.AddressObservation, due, fast bool) {
 	leaf, ok := o.Leaf()
 	if !ok || o.TLS == nil {
 		h.full = time.Time{}
@@ -83,10 +83,13 @@ func (h *habit) note(o *certmedic.AddressObservation, fast bool) {
 	}
 	h.class = inspect.KeyClass(leaf)
 	switch {
-	case !fast:
-		h.tls = *o.TLS
+	case due:
+		h.tls, h.picky = *o.TLS, false
 		h.full = time.Now().Add(fullEvery/2 + rand.N(fullEvery))
-	case o.TLS.Version == h.tls.Version && o.TLS.Group == tls.X25519.String():
+	case !fast:
+	case o.TLS.Group != live.FastGroup:
+		h.picky = true
+	case o.TLS.Version == h.tls.Version:
 		o.TLS.Group = h.tls.Group
 	}
 }

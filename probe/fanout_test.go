@@ -105,7 +105,7 @@ func (a *asked) handshake(_ context.Context, r live.Request) live.Result {
 		facts := *result.TLS
 		facts.Group = "X25519MLKEM768"
 		if r.Fast {
-			facts.Group = "X25519"
+			facts.Group = live.FastGroup
 		}
 		result.TLS = &facts
 	}
@@ -260,5 +260,34 @@ func TestAnEndpointOfNoModuleIsAFact(t *testing.T) {
 	o := p.Probe(t.Context(), endpoint)
 	if len(a.take()) != 0 || o.Addresses[0].Error == nil || o.Addresses[0].Error.Detail != `there is no module "gone"` {
 		t.Errorf("observed %+v", o.Addresses)
+	}
+}
+
+func TestAModuleThatSkipsVerificationFindsTheRest(t *testing.T) {
+	p, a := fakeProber(t)
+	root := certtest.Issue(t, nil, certtest.CA("Root", time.Now()), nil)
+	leaf := certtest.Issue(t, root, certtest.Server(time.Now().Add(-200*24*time.Hour), "other.example.com"), nil)
+	a.result.Certs = []*x509.Certificate{leaf.Cert}
+	p.Modules = map[string]Module{"any": {SkipVerify: true}}
+	endpoint := shop
+	endpoint.Module = "any"
+	if got := codes(p.Probe(t.Context(), endpoint).Addresses[0].Findings); !slices.Equal(got, []certmedic.FindingCode{certmedic.Expired}) {
+		t.Errorf("findings %v, want that it expired, and nothing about its chain and name", got)
+	}
+}
+
+func TestAnOverrideLeavesTheLastDotAside(t *testing.T) {
+	for _, override := range []string{"shop.example.com:443:198.51.100.7", "shop.example.com.:443:198.51.100.7"} {
+		key, ip, err := ParseOverride(override)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, address := range []string{"shop.example.com:443", "shop.example.com.:443"} {
+			p, _ := fakeProber(t)
+			p.Override = map[string][]netip.Addr{key: {ip}}
+			if o := p.Probe(t.Context(), certmedic.Endpoint{Address: address}); o.Addresses[0].Address != "198.51.100.7:443" {
+				t.Errorf("%s for %s: probed %s", override, address, o.Addresses[0].Address)
+			}
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (s *twoKeys) handshake(_ context.Context, r live.Request) live.Result {
 	if leaf == nil {
 		return live.Result{Stage: certmedic.ProbeHandshake, Err: &certmedic.ProbeError{Reason: certmedic.HandshakeFailed, Detail: "no shared cipher"}}
 	}
-	return live.Result{Stage: certmedic.ProbeDone, TLS: &certmedic.TLSFacts{Version: "TLS 1.3", Group: "X25519"}, Certs: []*x509.Certificate{leaf}}
+	return live.Result{Stage: certmedic.ProbeDone, TLS: &certmedic.TLSFacts{Version: "TLS 1.3", Group: live.FastGroup}, Certs: []*x509.Certificate{leaf}}
 }
 
 func newTwoKeys(t *testing.T) (*Prober, *twoKeys) {
@@ -114,6 +114,24 @@ func TestAServerThatGainsAnotherTypeOfKeyIsAskedForBoth(t *testing.T) {
 	s.leaves[certmedic.VariantECDSA], s.prefers = gained, certmedic.VariantECDSA
 	if got := told(t, p); !got[certmedic.VariantRSA] {
 		t.Errorf("the RSA certificate was not asked for when the usual one changed: %v", got)
+	}
+}
+
+func TestAServerThatRefusesTheFastOfferIsSparedIt(t *testing.T) {
+	p, a := fakeProber(t)
+	p.Probe(t.Context(), shop)
+	p.Handshake = func(ctx context.Context, r live.Request) live.Result {
+		result := a.handshake(ctx, r)
+		if result.TLS != nil {
+			result.TLS.Group = "X25519MLKEM768" // it refused, and was made the full offer at once
+		}
+		return result
+	}
+	p.Probe(t.Context(), shop)
+	a.take()
+	p.Probe(t.Context(), shop)
+	if got := a.take(); len(got) != 1 || got[0].Fast || got[0].Variant != certmedic.VariantUsual {
+		t.Errorf("it was asked %+v, want the full offer alone", got)
 	}
 }
 

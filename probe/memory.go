@@ -73,12 +73,13 @@ type habit struct {
 	tls   certmedic.TLSFacts // chosen from the full offer
 	class certmedic.Variant  // type of key of the leaf that it prefers
 	both  bool               // it has certificates with either type of key
+	picky bool               // it refused the fast offer since the full one was made
 	doubt bool               // it refused the other type of key once, after it had both
 	full  time.Time          // when the full offer is made again
 }
 
-// fast reports whether the fast offer will do.
-func (h habit) fast(now time.Time) bool { return now.Before(h.full) }
+// due reports whether the full offer is to be made, and either type of key asked for.
+func (h habit) due(now time.Time) bool { return !now.Before(h.full) }
 
 type habitKey struct {
 	address  netip.AddrPort

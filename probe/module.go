@@ -12,6 +12,7 @@ type Module struct {
 	Timeout    time.Duration   // of each address; 0: the prober's
 	ServerName string          // for endpoints that have none; empty: the host
 	Roots      []inspect.Roots // in place of the prober's; nil: those
+	SkipVerify bool            // whether a chain that does not verify is no finding
 	Live       *live.Settings  // how handshakes are made; nil: as usual
 }
 

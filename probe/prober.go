@@ -43,7 +43,8 @@ type Prober struct {
 	// Nil allows all.
 	AllowAddress func(netip.Addr) error
 
-	// Override gives the addresses of a host:port, which is then not looked up.
+	// Override gives the addresses of a host:port, the host without a dot at its end, which is
+	// then not looked up.
 	Override map[string][]netip.Addr
 
 	// Revocation says whether a certificate of a verified path was revoked. Nil: not asked.
@@ -122,7 +123,7 @@ func unresolved(format string, args ...any) *certmedic.ProbeError {
 
 // addresses returns the addresses of the target's host, none where a proxy looks it up.
 func (p *Prober) addresses(ctx context.Context, t *target, took *time.Duration) ([]netip.Addr, error) {
-	if ips, ok := p.Override[t.endpoint.Address]; ok {
+	if ips, ok := p.Override[net.JoinHostPort(strings.TrimSuffix(t.host, "."), strconv.Itoa(int(t.port)))]; ok {
 		return ips, nil
 	}
 	if len(t.endpoint.Addresses) > 0 {

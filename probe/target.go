@@ -21,9 +21,23 @@ import (
 func ParseTarget(s string) (certmedic.Endpoint, error) {
 	endpoint, err := parseTarget(s)
 	if err != nil {
-		return certmedic.Endpoint{}, fmt.Errorf("target %q: %w", s, err)
+		return certmedic.Endpoint{}, fmt.Errorf("target %q: %w", masked(s), err)
 	}
 	return endpoint, nil
+}
+
+// masked hides what may be a password in a target that takes none.
+func masked(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = "", s
+	} else {
+		scheme += "://"
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		return scheme + "xxxxx" + rest[at:]
+	}
+	return s
 }
 
 func parseTarget(s string) (certmedic.Endpoint, error) {
@@ -128,7 +142,7 @@ func ParseOverride(s string) (string, netip.Addr, error) {
 	if !ok || !ok2 {
 		return "", netip.Addr{}, fmt.Errorf("%q is not HOST:PORT:ADDR", s)
 	}
-	key, err := parseAddress(host+":"+port, 0)
+	key, err := parseAddress(strings.TrimSuffix(host, ".")+":"+port, 0)
 	if err != nil {
 		return "", netip.Addr{}, fmt.Errorf("%q is not HOST:PORT:ADDR: %w", s, err)
 	}

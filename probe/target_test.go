@@ -91,3 +91,11 @@ func TestParseOverride(t *testing.T) {
 		}
 	}
 }
+
+func TestNoErrorShowsAPassword(t *testing.T) {
+	for _, target := range []string{"https://user:secret@shop.example.com", "user:secret@shop.example.com:443", "smtp://us@er:secret@mail"} {
+		if _, err := ParseTarget(target); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

@@ -101,6 +101,9 @@ func (p *Prober) judge(ctx context.Context, t *target, name string, result live.
 		Public: p.Public, SCTs: result.SCTs,
 	})
 	v.findings, v.chainNotAfter, v.until = append(v.findings, judged.Findings...), judged.ChainNotAfter, judged.Until
+	if t.module.SkipVerify {
+		v.drop(certmedic.SelfSigned, certmedic.Untrusted, certmedic.IncompleteChain, certmedic.NameMismatch, certmedic.WrongUsage, certmedic.NameConstraint)
+	}
 	p.addIssuers(ctx, v, result.Certs, now)
 	stapledSCTs := p.addRevocation(ctx, v, judged.Chains, result, now)
 	p.addRecords(ctx, v, t, records.Query{Presented: result.Certs, Paths: judged.Chains, Now: now})

@@ -276,10 +276,20 @@ func (v *visit) after() string {
 	}
 }
 
+// list lists statuses, runs of them as "200 to 299".
 func list(numbers []int) string {
-	words := make([]string, len(numbers))
-	for i, n := range numbers {
-		words[i] = strconv.Itoa(n)
+	var words []string
+	for i := 0; i < len(numbers); {
+		end := i + 1
+		for end < len(numbers) && numbers[end] == numbers[end-1]+1 {
+			end++
+		}
+		word := strconv.Itoa(numbers[i])
+		if end-i > 1 {
+			word += " to " + strconv.Itoa(numbers[end-1])
+		}
+		words = append(words, word)
+		i = end
 	}
 	return strings.Join(words, ", ")
 }

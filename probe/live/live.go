@@ -43,8 +43,8 @@ type Request struct {
 	// told apart by the cipher suites of TLS 1.2, because crypto/tls offers all of TLS 1.3's.
 	Variant certmedic.Variant
 
-	// Fast offers X25519 first and no post-quantum group, which costs less on both sides. A
-	// server that refuses that gets the full offer.
+	// Fast offers the group of key exchange that costs least, P-256, and no other. A server
+	// that refuses that gets the full offer.
 	Fast bool
 
 	Settings *Settings // nil: the usual ones

@@ -81,10 +81,10 @@ func TestQUICReachesTheCertificate(t *testing.T) {
 		finding certmedic.FindingCode
 	}{
 		{"the usual offer", h3(nil), false, "X25519MLKEM768", ""},
-		{"the fast offer", h3(nil), true, "X25519", ""},
+		{"the fast offer", h3(nil), true, "CurveP256", ""},
 		{"a server that demands a hybrid", h3(func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768} }), true, "X25519MLKEM768", ""},
-		{"a server that demands a client certificate", h3(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), true, "X25519", certmedic.ClientCertRequired},
-		{"a server that speaks another protocol", h3(func(c *tls.Config) { c.NextProtos = []string{"doq"} }), true, "X25519", ""},
+		{"a server that demands a client certificate", h3(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }), true, "CurveP256", certmedic.ClientCertRequired},
+		{"a server that speaks another protocol", h3(func(c *tls.Config) { c.NextProtos = []string{"doq"} }), true, "CurveP256", ""},
 	}
 	for _, tt := range tests {
 		got := askQUIC(t, serveQUIC(t, tt.config), 20*time.Second, func(r *Request) { r.Fast = tt.fast })
