@@ -103,7 +103,7 @@ func (a *App) rediscover(ctx context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	g := a.generation()
-	if len(g.config.Discover) == 0 || !g.due(time.Now()) || g.acting() {
+	if len(g.config.Discover)+len(g.config.WatchFiles()) == 0 || !g.due(time.Now()) || g.acting() {
 		return nil
 	}
 	before := g.saw().found
@@ -114,7 +114,7 @@ func (a *App) rediscover(ctx context.Context) error {
 	noted := now // what is watched has not changed yet
 	noted.found.certificates = before.certificates
 	g.see(noted)
-	if reflect.DeepEqual(now.found.certificates, before.certificates) {
+	if reflect.DeepEqual(inventory(g.config, now.found.certificates), g.certificates) {
 		return a.tell(notWatched, nil)
 	}
 	a.o.Log.Info("what is watched changed", "discovered", len(now.found.certificates))

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certmedic/certmedic"
+
 	"github.com/certmedic/certmedic/probe/disk/disktest"
 )
 
@@ -234,4 +236,23 @@ func (d *daemon) text(t *testing.T, path string) string {
 	t.Helper()
 	_, text := d.get(t, path)
 	return text
+}
+
+func TestWatchedFilesComeAndGo(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "certmedic.yml", fmt.Sprintf("state_dir: %s\nprobe: {interval: 1s}\nwatch: [{file: %s}, {file: %s}]\n",
+		s.path("state"), s.path("cert.pem"), s.path("absent.pem")))
+	d := s.start(t)
+	waitFor(t, "a look at both files", func() bool {
+		status, err := d.client.Status(t.Context())
+		if err != nil || len(status.Certificates) != 2 {
+			return false
+		}
+		for _, v := range status.Certificates {
+			if v.Name == s.path("absent.pem") && certmedic.HasFinding(v.Findings, certmedic.FileMissing) {
+				return true
+			}
+		}
+		return false
+	})
 }

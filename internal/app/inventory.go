@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/config"
@@ -23,8 +24,7 @@ func inventory(c *config.Config, found []certmedic.Certificate) []certmedic.Cert
 		}
 	}
 	for _, w := range c.WatchFiles() {
-		files, _ := filepath.Glob(w.File) // the pattern was checked with the configuration
-		for _, file := range files {
+		for _, file := range watchedFiles(w.File) {
 			if !names[file] {
 				all = append(all, certmedic.Certificate{
 					Name: file, Labels: w.Labels, Watched: true, Mode: certmedic.ModeObserve,
@@ -46,6 +46,16 @@ func inventory(c *config.Config, found []certmedic.Certificate) []certmedic.Cert
 		all = append(all, cert)
 	}
 	return all
+}
+
+// watchedFiles returns the files of a pattern that was checked with the configuration; one
+// without wildcards is watched even while it is not there.
+func watchedFiles(pattern string) []string {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return []string{pattern}
+	}
+	files, _ := filepath.Glob(pattern)
+	return files
 }
 
 // unused returns the name, or the name with a number that nothing else has.

@@ -81,7 +81,8 @@ func Host(opts Options) (Result, []certmedic.Finding) {
 // findings, so name only those that are meant to be. It ends early when ctx does.
 //
 // A server that has several certificates for the same clients is bound to none of them:
-// which one it presents depends on the client, so another one would be no drift.
+// which one it presents depends on the client, so another one would be no drift. It is
+// watched.
 func Find(ctx context.Context, opts Options) (Result, []certmedic.Finding) {
 	h := newHost(opts)
 	for _, dir := range opts.CertbotDirs {

@@ -61,7 +61,8 @@ wild certbot tls/10.0.0.7:443/certmedic.w.example.test
 a files tls/127.0.0.1:9443/
 api.example.test files tls/127.0.0.1:9444/api.example.test tls/127.0.0.1:9445/api2.example.test
 two.example.test files
-two.example.test-2 files`
+two.example.test-2 files
+127.0.0.1:9446/two.example.test  tls/127.0.0.1:9446/two.example.test`
 	if got := told(result.Certificates); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -162,6 +162,23 @@ func (h *host) bindServers(servers []conf.Server) {
 			}
 		}
 	}
+	for i, s := range servers {
+		if len(s.Certificates) > 1 {
+			h.watchServer(places[i], s, listens)
+		}
+	}
+}
+
+// watchServer adds the endpoints of a server with several certificates for the same clients:
+// what it serves is looked at, but is a version of none that could be named.
+func (h *host) watchServer(place int, s conf.Server, listens map[string]bool) {
+	for _, l := range s.Listen {
+		address := probeAddress(l.Address, listens)
+		names := h.namesFor(place, s, l)
+		if address != "" && len(names) > 0 {
+			h.watch(certmedic.Endpoint{Address: address, Protocol: l.Protocol, ServerName: names[0]})
+		}
+	}
 }
 
 // placeOf returns the certificate that a pair of files belongs to: a lineage when the

@@ -122,7 +122,7 @@ func (h *host) fileSD(pattern string) []sd.Group {
 	if err != nil {
 		h.report(certmedic.FileUnreadable, fmt.Errorf("file_sd %q: %w", pattern, err))
 	}
-	if len(paths) == 0 {
+	if len(paths) == 0 && !strings.ContainsAny(pattern, `*?[\`) { // a pattern may match nothing, as in Prometheus
 		h.report(certmedic.FileMissing, fmt.Errorf("file_sd: no file matches %q", pattern))
 	}
 	files := conf.OnDisk()

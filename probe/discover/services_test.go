@@ -249,7 +249,7 @@ func TestServiceDiscovery(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	defer gone.Close()
 	opts := discover.Options{
-		FileSD: []string{dir + "/*.json", dir + "/*.yml", dir + "/none*"},
+		FileSD: []string{dir + "/*.json", dir + "/*.yml", dir + "/none.yml", dir + "/none*"},
 		HTTPSD: []sd.Server{{URL: server.URL}, {URL: gone.URL}},
 		DNS:    []sd.Query{{Names: []string{"_x._tcp.test"}}, {Names: []string{"x.test"}, Type: "MX"}},
 	}
