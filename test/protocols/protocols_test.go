@@ -31,6 +31,7 @@ func TestServers(t *testing.T) {
 
 	t.Run("every protocol", func(t *testing.T) { testEveryProtocol(t, hosts) })
 	t.Run("a news server's peer", func(t *testing.T) { testNewsPeer(t, hosts["services"]) })
+	t.Run("a database that counts what breaks off", func(t *testing.T) { testPatience(t, hosts) })
 	t.Run("quic", func(t *testing.T) { testQUIC(t, hosts["services"]) })
 	t.Run("proxies", func(t *testing.T) { testProxies(t, hosts) })
 	t.Run("troubles", func(t *testing.T) { testTroubles(t, hosts) })
@@ -179,6 +180,18 @@ func testProxies(t *testing.T, hosts map[string]*host) {
 	results, code := hosts["mail"].check(t, "https://inside.example.test:81", "--proxy", "http://services:3128")
 	if r := results["https://inside.example.test:81"]; code != 3 || !strings.Contains(findings(r), `the proxy "services:3128"`) {
 		t.Errorf("where the proxy cannot reach the server the exit code is %d and the findings are\n%s", code, findings(r))
+	}
+}
+
+// testPatience probes MariaDB more often than it lets a host break off connections: blocked,
+// the host would cut off everybody on it.
+func testPatience(t *testing.T, hosts map[string]*host) {
+	hosts["databases"].must(`mariadb --execute="SET GLOBAL max_connect_errors=3; FLUSH HOSTS"`)
+	for i := range 8 {
+		results, code := hosts["services"].check(t, "mysql://databases")
+		if code != 0 {
+			t.Fatalf("probe %d has the exit code %d and the findings\n%s", i+1, code, findings(results["mysql://databases"]))
+		}
 	}
 }
 
