@@ -101,7 +101,7 @@ func newCheck(e *environment) *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.name, "name", "", "DNS name or IP address that has to match, also sent as SNI (default: the target's host)")
-	flags.StringArrayVar(&f.roots, "ca", []string{"system"}, "roots to trust: system, mozilla, or a `file`; with several, all have to trust a chain (repeatable)")
+	flags.StringArrayVar(&f.roots, "ca", []string{systemRoots}, "roots to trust: system, mozilla, or a `file`; with several, all have to trust a chain (repeatable)")
 	flags.StringVar(&f.at, "at", "", "verify as of this `time`, such as 2027-01-01 or 2027-01-01T12:00:00Z")
 	flags.StringVar(&f.compare, "compare", "", "`path` of the certificate that has to be served: a file or a lineage")
 	flags.StringVar(&f.key, "key", "", "`file` with the private key that has to belong to the certificate")

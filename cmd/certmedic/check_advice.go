@@ -1,10 +1,15 @@
 package main
 
-import "github.com/certmedic/certmedic"
+import (
+	"strings"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
+)
 
 // advice says in a line what to do about a finding; empty where its detail says it all.
-func advice(code certmedic.FindingCode) string {
-	switch code {
+func advice(f certmedic.Finding) string {
+	switch f.Code {
 	case certmedic.Expired, certmedic.Expiring, certmedic.RenewalOverdue:
 		return "renew the certificate; where a newer one is stored already, reload the service (see --compare)"
 	case certmedic.NotYetValid:
@@ -15,7 +20,7 @@ func advice(code certmedic.FindingCode) string {
 		return "use a certificate of a trusted authority; name a private one's root with --ca"
 	case certmedic.IncompleteChain:
 		return "serve fullchain.pem in place of cert.pem"
-	case certmedic.WrongUsage, certmedic.NameConstraint, certmedic.NotACertificate:
+	case certmedic.WrongUsage, certmedic.NameConstraint:
 		return "reissue the certificate, and check who issued it"
 	case certmedic.Revoked:
 		return "reissue the certificate with a new key"
@@ -32,17 +37,22 @@ func advice(code certmedic.FindingCode) string {
 	case certmedic.WeakKey, certmedic.WeakSignature:
 		return "reissue it with a key and a signature of today's strength"
 	case certmedic.Drift:
+		if strings.HasSuffix(f.Detail, inspect.NewerServed) {
+			return "see why what is stored is behind: another machine may have renewed it, or this is not its source"
+		}
 		return "reload the service, so that it serves what is stored"
 	case certmedic.SplitServing:
 		return "reload the service on the nodes that serve the old version"
 	default:
-		return adviceOnReach(code)
+		return adviceOnReach(f.Code)
 	}
 }
 
 // adviceOnReach is for what kept a target from being seen, and for what is stored.
 func adviceOnReach(code certmedic.FindingCode) string {
 	switch code {
+	case certmedic.NotACertificate:
+		return "see whether it is the right place, and whether what is there was written in full"
 	case certmedic.LineageBroken:
 		return "repair the lineage before its next renewal"
 	case certmedic.FilePermissions:

@@ -24,6 +24,9 @@ import (
 // maxParallel keeps the number of open connections below what systems allow a process.
 const maxParallel = 4096
 
+// systemRoots stands for the roots that are trusted unless --ca names others.
+const systemRoots = "system"
+
 // listAge is how old a revocation list may be that an earlier check left behind.
 const listAge = 10 * time.Minute
 
@@ -45,7 +48,7 @@ func (f *checkFlags) checker(e *environment) (*check.Checker, func(), error) {
 	if err != nil { // nothing else of it can fail
 		return nil, nil, fmt.Errorf("--ca: %w", err)
 	}
-	c := &check.Checker{Prober: *p.Prober, Name: f.name, Parallel: f.parallel}
+	c := &check.Checker{Prober: *p.Prober, Name: f.name, Parallel: f.parallel, OwnRoots: !slices.Equal(f.roots, []string{systemRoots})}
 	for _, set := range []func(*check.Checker) error{
 		f.setThresholds, f.setTime, f.setOverride, f.setEndpoint, f.setSettings, f.setPassphrase, f.setExpected,
 	} {
@@ -172,7 +175,7 @@ func (f *checkFlags) setOverride(c *check.Checker) error {
 func (f *checkFlags) setExpected(c *check.Checker) error {
 	var errs []error
 	if f.key != "" {
-		key, err := check.ReadKey(f.key)
+		key, err := check.ReadKey(c.Reader, f.key)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--key: %w", err))
 		}

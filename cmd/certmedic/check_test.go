@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/check"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // resultOf is a result with one address that serves a leaf with 30 of 90 days left.
@@ -119,8 +120,12 @@ func TestEveryFindingHasAdviceOrSaysItAll(t *testing.T) {
 		without[code] = true
 	}
 	for _, code := range certmedic.FindingCodes() {
-		if got := advice(code); (got == "") != without[code] {
+		if got := advice(certmedic.NewFinding(code, "")); (got == "") != without[code] {
 			t.Errorf("the advice on %s is %q", code, got)
 		}
+	}
+	behind := certmedic.NewFinding(certmedic.Drift, "a serves b, stored is c: "+inspect.NewerServed)
+	if got := advice(behind); strings.Contains(got, "reload") || !strings.Contains(got, "behind") {
+		t.Errorf("the advice on a source that is behind is %q", got)
 	}
 }

@@ -112,7 +112,7 @@ func (b *textBlock) group(g addressGroup) {
 	case served:
 		b.field("served by", strings.Join(g.addresses, ", ")+clientsOf(g.first.Variant))
 	default:
-		b.field("address", strings.Join(g.addresses, ", "))
+		b.field("address", strings.Join(g.addresses, ", ")+clientsOf(g.first.Variant))
 	}
 	if facts := g.first.TLS; facts != nil {
 		b.field("connection", joined(facts.Version, facts.Cipher, facts.Group))
@@ -154,9 +154,9 @@ func clientsOf(v certmedic.Variant) string {
 	case certmedic.VariantUsual:
 		return ""
 	case certmedic.VariantNoSNI:
-		return " to clients that send no name"
+		return ", to clients that send no name"
 	default:
-		return " to clients that ask for " + strings.ToUpper(string(v))
+		return ", to clients that ask for " + strings.ToUpper(string(v))
 	}
 }
 
@@ -197,7 +197,7 @@ func (b *textBlock) findings(findings []certmedic.Finding) {
 	for _, f := range worstFirst(findings) {
 		severity := fmt.Sprintf("%-11s", f.Severity)
 		b.line("  " + b.style.paint(sgrOf(certmedic.StatusOf(f)), severity) + "  " + string(f.Code) + ": " + oneLine(f.Detail))
-		if text := advice(f.Code); text != "" && text != advised {
+		if text := advice(f); text != "" && text != advised {
 			b.line(strings.Repeat(" ", 15) + b.style.paint(sgrBold, b.style.arrow()+" "+text))
 			advised = text
 		}

@@ -16,6 +16,7 @@ type Checker struct {
 	probe.Prober // how endpoints are probed, and what chains are judged against
 
 	Reader   disk.Reader           // how files are read
+	OwnRoots bool                  // the prober's roots were chosen for these targets: the certificates of clients have to lead to them, too
 	Name     string                // DNS name or IP address that has to match, also sent as SNI; empty: the target's host
 	Endpoint certmedic.Endpoint    // what all endpoints have in common: Family, WithoutSNI, Pins
 	Key      certmedic.Fingerprint // of the key that has to belong to the leaf; empty: any

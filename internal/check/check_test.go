@@ -227,7 +227,7 @@ func TestCheckHoldsTheKeyAgainstTheLeaf(t *testing.T) {
 		{"its own key fits", pair, []certmedic.FindingCode{}},
 		{"another key does not", l.leaf(), []certmedic.FindingCode{certmedic.KeyMismatch}},
 	} {
-		key, err := ReadKey(l.file("key.pem", l.key(row.key)))
+		key, err := ReadKey(disk.Reader{}, l.file("key.pem", l.key(row.key)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,16 +243,16 @@ func TestReadKeyRefusesWhatIsNoKey(t *testing.T) {
 	for _, row := range []struct{ about, content, want string }{
 		{"a certificate", string(l.leaf().CertPEM()), "no private key in the file"},
 		{"an encrypted key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "is encrypted"},
-		{"half of a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "cannot be parsed"},
+		{"half of a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "reading the key"},
 		{"nothing", "", "no private key in the file"},
 		{"too much", strings.Repeat("x", maxKeySize+1), "has more than"},
 	} {
-		_, err := ReadKey(l.file("key.pem", []byte(row.content)))
+		_, err := ReadKey(disk.Reader{}, l.file("key.pem", []byte(row.content)))
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: the error is %v, want %q", row.about, err, row.want)
 		}
 	}
-	if _, err := ReadKey(filepath.Join(t.TempDir(), "none.pem")); err == nil {
+	if _, err := ReadKey(disk.Reader{}, filepath.Join(t.TempDir(), "none.pem")); err == nil {
 		t.Error("a missing key is no error")
 	}
 }
@@ -270,7 +270,9 @@ func TestCheckReadsPaths(t *testing.T) {
 		want        certmedic.FindingCode
 	}{
 		{"a file in PEM", l.file("fullchain.pem", pair.FullchainPEM()), []certmedic.Status{certmedic.StatusOK}, ""},
-		{"a file in DER has the leaf alone", l.file("cert.der", pair.Cert.Raw), []certmedic.Status{certmedic.StatusCritical}, certmedic.IncompleteChain},
+		{"a file in DER cannot hold more than the leaf", l.file("cert.der", pair.Cert.Raw), []certmedic.Status{certmedic.StatusOK}, ""},
+		{"a full chain has to be one", l.file("fullchain.pem", pair.CertPEM()), []certmedic.Status{certmedic.StatusCritical}, certmedic.IncompleteChain},
+		{"a bundle that services load as it is", l.file("shop.pem", append(pair.CertPEM(), l.key(pair)...)), []certmedic.Status{certmedic.StatusCritical}, certmedic.IncompleteChain},
 		{"a file of something else", l.file("notes.txt", []byte("hello")), []certmedic.Status{certmedic.StatusCritical}, certmedic.NotACertificate},
 		{"a file that is missing", missing, []certmedic.Status{certmedic.StatusUnknown}, certmedic.FileMissing},
 		{"a folder of something else", t.TempDir(), []certmedic.Status{certmedic.StatusUnknown}, certmedic.FileUnreadable},

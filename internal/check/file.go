@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // Stored is a stored version that endpoints are compared with.
@@ -83,7 +85,7 @@ const protocolFile = "file"
 // describe says of a file what a probe says of an address.
 func (c *Checker) describe(ctx context.Context, item *disk.Item) certmedic.AddressObservation {
 	stored := item.Stored
-	a := c.Inspect(ctx, c.Name, item.Certs)
+	a := c.judge(ctx, item)
 	a.Address, a.Protocol, a.Stage = stored.Path, protocolFile, certmedic.ProbeDone
 	if a.Address == "" {
 		a.Address = item.Target
@@ -93,6 +95,31 @@ func (c *Checker) describe(ctx context.Context, item *disk.Item) certmedic.Addre
 		a.Stage, a.Error = certmedic.ProbeResolve, unseen(stored.Findings)
 	}
 	return a
+}
+
+// judge says of a file's certificate what its purpose asks for.
+func (c *Checker) judge(ctx context.Context, item *disk.Item) certmedic.AddressObservation {
+	named := item.Purpose == inspect.PurposeAuthority && c.Name != ""
+	if item.Purpose == inspect.PurposeServer || len(item.Certs) == 0 || named {
+		a := c.Inspect(ctx, c.Name, item.Certs)
+		if item.MayLackChain() {
+			a.Findings = slices.DeleteFunc(a.Findings, func(f certmedic.Finding) bool { return f.Code == certmedic.IncompleteChain })
+		}
+		return a
+	}
+	o := inspect.Options{Now: c.at(), Purpose: item.Purpose, Warn: c.Warn, Crit: c.Crit}
+	if c.OwnRoots {
+		o.Roots = c.Roots
+	}
+	judged := inspect.Chain(item.Certs, o)
+	for i := range judged.Findings {
+		if item.Which != "" {
+			judged.Findings[i].Detail = fmt.Sprintf("%q: %s", item.Which, judged.Findings[i].Detail)
+		}
+	}
+	return certmedic.AddressObservation{
+		ServerName: c.Name, Chain: item.Stored.Chain, Findings: judged.Findings, ChainNotAfter: judged.ChainNotAfter,
+	}
 }
 
 // unseen returns the first finding that says why nothing could be read, nil where

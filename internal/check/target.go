@@ -16,7 +16,7 @@ type Target struct {
 }
 
 // ParseTarget tells paths from endpoints. A path has a slash and no "://", or begins with
-// a dot, or exists; everything else is read by [probe.ParseTarget].
+// a dot, or exists, be it a link that leads nowhere; everything else is read by [probe.ParseTarget].
 func ParseTarget(text string) (Target, error) {
 	if isPath(text) {
 		return Target{Text: text, Path: true}, nil
@@ -35,6 +35,6 @@ func isPath(text string) bool {
 	if strings.Contains(text, "/") || strings.HasPrefix(text, ".") {
 		return true
 	}
-	_, err := os.Stat(text)
+	_, err := os.Lstat(text)
 	return err == nil
 }

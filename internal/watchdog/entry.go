@@ -17,6 +17,7 @@ type entry struct {
 	names    map[certmedic.EndpointKey]string // of the endpoints, each its own; nil: the address of the only one
 	stored   *certmedic.Stored                // never nil, never changed
 	problems []certmedic.Finding              // of the stored version's chain, dates and names
+	kept     *watchedFile                     // what is watched in a file; nil: it is not, or was not read yet
 	read     bool                             // the source was read at least once
 	version  certmedic.Fingerprint            // the version that was stored last, also while the source cannot be read
 	awaited  bool                             // a new version was stored and has not been seen everywhere yet

@@ -86,7 +86,9 @@ func (w *Watchdog) Read(ctx context.Context, certificate string) {
 	if !ok || e.cert.Source.Kind == certmedic.SourceNone {
 		return
 	}
-	content := w.o.Reader.Settle(ctx, e.cert.Source, time.Now)
+	reader := w.o.Reader
+	reader.EndsFirst = e.cert.Watched
+	content := reader.Settle(ctx, e.cert.Source, time.Now)
 	copies := w.copies(*e.cert)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,6 +129,10 @@ func Copies(c certmedic.Certificate) iter.Seq[string] {
 func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	now := time.Now()
 	renewed, remember := e.hold(content.Stored, w.problems(*e.cert, content, now), now)
+	if e.cert.Watched && len(e.cert.Endpoints) == 0 {
+		e.kept = &watchedFile{Content: content}
+		w.rejudgeLocked(e, now)
+	}
 	if remember {
 		w.rememberLocked(e)
 	}
@@ -141,9 +147,9 @@ func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 }
 
 // problems inspects the stored version: its critical findings, which no installation may
-// have.
+// have. What is only watched is never installed, see [Watchdog.rejudgeLocked].
 func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now time.Time) []certmedic.Finding {
-	if len(content.Certs) == 0 {
+	if len(content.Certs) == 0 || c.Watched {
 		return nil
 	}
 	name := ""
@@ -157,9 +163,6 @@ func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now t
 		if critical(f) {
 			problems = append(problems, f)
 		}
-	}
-	if c.Watched {
-		return nil
 	}
 	return problems
 }
@@ -282,6 +285,9 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
 			e.awaited, e.drifting = old.awaited, maps.Clone(old.drifting)
+			if old.kept != nil {
+				e.kept = &watchedFile{Content: old.kept.Content} // to be judged anew, maybe for other roots
+			}
 		}
 		for _, ep := range e.cert.Endpoints {
 			if o, ok := old.observed[old.name(ep)]; ok && reflect.DeepEqual(o.Endpoint, ep) {

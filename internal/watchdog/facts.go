@@ -44,7 +44,7 @@ func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
 	}
 	c.Names, c.Issuer, c.KeyType = e.stored.Names, leaf.Issuer, leaf.KeyType
 	c.StoredExpiresIn = leaf.NotAfter.Sub(now)
-	c.StoredOK = len(e.problems) == 0
+	c.StoredOK = !slices.ContainsFunc(e.problems, invalid)
 }
 
 // servedFacts decides about dates from what was presented last, so that they stay decidable
@@ -86,7 +86,7 @@ func (e *entry) shown() map[string]certmedic.CertFacts {
 		return shown
 	}
 	leaf, _ := e.stored.Leaf()
-	return map[string]certmedic.CertFacts{e.stored.Path: leaf}
+	return map[string]certmedic.CertFacts{e.storedAt(): leaf}
 }
 
 // spoken renders a place for people: the endpoint, and the address where it says more.
@@ -195,9 +195,13 @@ func (e *entry) unseen() string {
 // findingFacts lists what was found where a certificate is served, and in its source. What
 // cannot be seen now may hide a finding, so that its absence proves nothing.
 func (e *entry) findingFacts(c *rules.CertificateFacts) {
-	c.StoredFindings = add(c, "certificate.stored_findings", c.StoredFindings, e.stored.Path, e.findings())
+	ofFile, ofCertificate := e.findings(), e.findings()
+	if e.kept != nil {
+		ofFile, ofCertificate = e.apart()
+	}
+	c.StoredFindings = add(c, "certificate.stored_findings", c.StoredFindings, e.storedAt(), ofFile)
 	if len(e.cert.Endpoints) == 0 {
-		c.Findings = add(c, "certificate.findings", c.Findings, e.stored.Path, e.findings())
+		c.Findings = add(c, "certificate.findings", c.Findings, e.storedAt(), ofCertificate)
 	}
 	for _, ep := range e.cert.Endpoints {
 		name := e.name(ep)

@@ -210,6 +210,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		return
 	}
 	e.judged = now
+	w.rejudgeLocked(e, now)
 	facts := e.facts(now)
 	result := w.o.Engine.Evaluate(now, facts, e.state)
 	for _, re := range result.Errors {

@@ -35,7 +35,7 @@ func groupOf(v watchdog.View, ep certmedic.Endpoint) targetGroup {
 	labels := map[string]string{}
 	for _, chosen := range []map[string]string{v.Labels, ep.Labels} {
 		for name, value := range chosen {
-			if model.LabelName(name).IsValidLegacy() { // older servers refuse a whole group for one
+			if model.LegacyValidation.IsValidLabelName(name) { // older servers refuse a whole group for one
 				labels[name] = value
 			}
 		}

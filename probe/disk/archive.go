@@ -1,7 +1,7 @@
 package disk
 
 import (
-	"os"
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -10,54 +10,70 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
+// archiveFile is a file in archive/NAME.
+type archiveFile struct {
+	kind   kind
+	number int // of its version
+}
+
 // archiveName splits the name of a file in archive/NAME, such as "cert7.pem".
-func archiveName(file string) (kind string, number int) {
-	stem, ok := strings.CutSuffix(file, ".pem")
+func archiveName(file string) (f archiveFile, ok bool) {
+	stem, isPEM := strings.CutSuffix(file, ".pem")
 	digits := strings.TrimLeft(stem, "abcdefghijklmnopqrstuvwxyz")
-	kind = stem[:len(stem)-len(digits)]
-	if !ok || len(digits) > 9 || !slices.Contains(kinds[:], kind) {
-		return "", 0
+	index := slices.Index(kinds[:], stem[:len(stem)-len(digits)])
+	if !isPEM || index < 0 || len(digits) > 9 {
+		return archiveFile{}, false
 	}
 	number, err := strconv.Atoi(digits)
 	if err != nil || digits[0] == '-' || digits[0] == '+' {
-		return "", 0
+		return archiveFile{}, false
 	}
-	return kind, number
+	return archiveFile{kind(index), number}, true
 }
 
 // readArchive learns the versions that certbot still keeps, and whether it will move
 // live/ to a newer one by itself.
 func (b *builder) readArchive(l *lineage) {
-	entries, err := os.ReadDir(l.archiveDir)
+	names, err := listFolder(l.archiveDir)
 	if err != nil {
 		b.readFailed(l.archiveDir, err)
 		return
 	}
-	versions := map[int][]string{} // the kinds of each number
-	for _, entry := range entries {
-		if kind, number := archiveName(entry.Name()); kind != "" {
-			versions[number] = append(versions[number], kind)
+	files := make([]archiveFile, 0, len(names))
+	for _, name := range names {
+		if file, ok := archiveName(name); ok {
+			files = append(files, file)
 		}
 	}
-	for _, number := range sortedKeys(versions) {
-		b.know(b.archivedLeaf(l, number, versions[number]))
+	slices.SortFunc(files, func(x, y archiveFile) int { return cmp.Or(x.number-y.number, int(x.kind-y.kind)) })
+	newest := 0 // of which all four files are there
+	for len(files) > 0 {
+		version := firstVersion(files)
+		files = files[len(version):]
+		b.know(b.archivedLeaf(l, version))
+		if len(version) == len(kinds) {
+			newest = version[0].number
+		}
 	}
-	b.findPending(l, versions)
+	b.findPending(l, newest)
+}
+
+// firstVersion returns the files of the first version among sorted ones.
+func firstVersion(files []archiveFile) []archiveFile {
+	n := 1
+	for n < len(files) && files[n].number == files[0].number {
+		n++
+	}
+	return files[:n]
 }
 
 // findPending does what certbot does at the beginning of each run: it moves live/ to the
 // highest version of which all four files are there, and runs no hook for it.
-func (b *builder) findPending(l *lineage, versions map[int][]string) {
+func (b *builder) findPending(l *lineage, newest int) {
 	linked := 0
-	for _, kind := range kinds {
-		if n := l.links[kind].number; n > 0 && (linked == 0 || n < linked) {
+	for _, ln := range l.links {
+		if n := ln.number; n > 0 && (linked == 0 || n < linked) {
 			linked = n
-		}
-	}
-	newest := 0
-	for number, there := range versions {
-		if len(there) == len(kinds) {
-			newest = max(newest, number)
 		}
 	}
 	if linked > 0 && newest > linked {
@@ -69,27 +85,18 @@ func (b *builder) findPending(l *lineage, versions map[int][]string) {
 
 // archivedLeaf returns the leaf of one version, empty where there is none. The version
 // that the links lead to was read already.
-func (b *builder) archivedLeaf(l *lineage, number int, there []string) certmedic.Fingerprint {
-	if number == l.whole {
+func (b *builder) archivedLeaf(l *lineage, version []archiveFile) certmedic.Fingerprint {
+	if version[0].number == l.whole {
 		return b.leafFacts().SHA256
 	}
-	for _, kind := range []string{"cert", "fullchain"} {
-		if !slices.Contains(there, kind) {
+	for _, file := range version {
+		if file.kind != kindCert && file.kind != kindFullchain {
 			continue
 		}
-		path := filepath.Join(l.archiveDir, kind+strconv.Itoa(number)+".pem")
+		path := filepath.Join(l.archiveDir, kinds[file.kind]+strconv.Itoa(file.number)+".pem")
 		if leaf := b.reader.Keys.leafOf(path, b.now); leaf != "" {
 			return leaf
 		}
 	}
 	return ""
-}
-
-func sortedKeys(m map[int][]string) []int {
-	keys := make([]int, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -3,6 +3,7 @@ package disk
 import (
 	"crypto/x509"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,10 +20,11 @@ import (
 // remembers nothing, and it may be used by several goroutines.
 type KeyCache struct {
 	mu       sync.Mutex
-	matches  map[string]keyMatch // by path
-	issuers  map[string]issuer   // by DER
-	confs    map[string]confRead // by path
-	archived map[string]archived // by path
+	matches  map[string]keyMatch            // by path
+	issuers  map[string]issuer              // by DER
+	chains   map[string][]*x509.Certificate // of issuers, by the PEM that holds them
+	confs    map[string]confRead            // by path
+	archived map[string]archived            // by path
 }
 
 type keyMatch struct {
@@ -122,6 +124,25 @@ func (c *KeyCache) parseIssuer(der []byte) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// chain returns the issuers in a PEM file that was remembered, nil for any other.
+func (c *KeyCache) chain(data []byte) []*x509.Certificate {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.chains[string(data)]
+}
+
+func (c *KeyCache) rememberChain(data []byte, certs []*x509.Certificate) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	put(&c.chains, string(data), slices.Clip(certs), maxCachedIssuers)
+}
+
 func (c *KeyCache) issuer(der []byte) (issuer, bool) {
 	if c == nil {
 		return issuer{}, false
@@ -141,7 +162,8 @@ func (c *KeyCache) facts(cert *x509.Certificate) certmedic.CertFacts {
 }
 
 // readConf reads a renewal configuration, unless it is as it was when it was read before.
-// The same value is returned to all; it must not be changed.
+// The same value is returned to all; it must not be changed. It lacks Top and Params, which
+// are most of what ten thousand of them would hold in memory.
 func (c *KeyCache) readConf(path string, now time.Time) (*RenewalConf, error) {
 	if c == nil {
 		return ReadRenewalConf(path)
@@ -155,6 +177,9 @@ func (c *KeyCache) readConf(path string, now time.Time) (*RenewalConf, error) {
 		}
 	}
 	conf, id, err := readRenewalConf(path)
+	if conf != nil {
+		conf.Top, conf.Params = nil, nil
+	}
 	if err == nil && id.settled(now) {
 		c.mu.Lock()
 		put(&c.confs, path, confRead{id, conf}, maxCachedFiles)

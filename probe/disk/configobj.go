@@ -152,6 +152,9 @@ func cutClosing(text, quote string) (value string, ok bool) {
 // splitValue parses a value of one line: a string or a list, quoted or not, with an
 // optional comment behind it.
 func splitValue(text string) (Setting, error) {
+	if text != "" && !strings.ContainsAny(text, `,#"'`) {
+		return Setting{Values: []string{text}}, nil
+	}
 	s := Setting{Values: []string{}}
 	if after, ok := strings.CutPrefix(text, ","); ok && isCommentOrEmpty(after) {
 		s.List = true

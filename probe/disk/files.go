@@ -9,7 +9,7 @@ import (
 )
 
 // readFiles reads plain files: a leaf, alone or with its chain, and where they are
-// named its chain and its key; or a key store, which holds them all.
+// named its chain and its key; or a key store or a kubeconfig, which hold them all.
 func (b *builder) readFiles(src certmedic.Source) {
 	b.stored.Path = src.Cert
 	b.stored.Since = since(src.Cert)
@@ -28,6 +28,10 @@ func (b *builder) readFiles(src certmedic.Source) {
 		if src.Key == src.Cert {
 			return // told already
 		}
+	case isKubeconfig(data) && !b.reader.named:
+		b.takeItem(src.Cert, b.reader.kubeconfigItems(place{src.Cert, id, b.now}, data))
+		clear(data)
+		return
 	default:
 		b.certs = b.takeCerts(src.Cert, data)
 	}
@@ -37,6 +41,7 @@ func (b *builder) readFiles(src certmedic.Source) {
 		b.stored.Files.Cert = src.Cert
 		b.addChain(src.Chain)
 	}
+	b.arrange()
 	if src.Key != "" {
 		b.checkKey(src.Key)
 	}

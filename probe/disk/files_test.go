@@ -74,7 +74,7 @@ func TestPlainFiles(t *testing.T) {
 		{"a key that is not there", "fullchain1", "gone", "", 2, "file_missing: gone: no such file or directory"},
 		{"a chain that is not there", "cert1", "privkey1", "gone", 1, "file_missing: gone: no such file or directory"},
 		{"a certificate that is not there", "gone", "privkey1", "chain1", 0, "file_missing: gone: no such file or directory"},
-		{"a key in the certificate's place", "privkey1", "", "", 0, "not_a_certificate: privkey1: no certificate in the file"},
+		{"a key in the certificate's place", "privkey1", "", "", 0, "not_a_certificate: privkey1: no certificate in the file, but a private key"},
 		{"a folder in the certificate's place", ".", "", "", 0, "file_unreadable: .: not a regular file"},
 		{"a key store that is broken", "p12", "", "", 0, "not_a_certificate: p12: the PKCS#12 file is broken: asn1: syntax error: sequence truncated"},
 	} {

@@ -115,10 +115,10 @@ func (g *glance) addTrail(f *footprint, file string) {
 func (g *glance) fingerprint(f *footprint) uint64 {
 	state := make([]byte, 0, 64*(len(f.files)+len(f.links)+1))
 	for _, file := range f.files {
-		state = appendState(state, file, unix.Stat)
+		state = appendState(state, file, 0)
 	}
 	for _, link := range f.links {
-		state = appendState(state, link, unix.Lstat)
+		state = appendState(state, link, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return maphash.Bytes(g.seed, state)
 }
@@ -126,7 +126,7 @@ func (g *glance) fingerprint(f *footprint) uint64 {
 // testify is the fingerprint of the witness alone.
 func (g *glance) testify(f *footprint) uint64 {
 	var buf [64]byte
-	return maphash.Bytes(g.seed, appendState(buf[:0], f.witness, unix.Stat))
+	return maphash.Bytes(g.seed, appendState(buf[:0], f.witness, 0))
 }
 
 // treePrint is the fingerprint of what all lineages of a tree share, 0 for no tree.
@@ -140,22 +140,23 @@ func (g *glance) treePrint(configDir string) uint64 {
 	hooks := hooksFolder(configDir)
 	var state []byte
 	for _, file := range []string{filepath.Join(configDir, lockName), filepath.Join(configDir, "cli.ini"), hooks} {
-		state = appendState(state, file, unix.Stat)
+		state = appendState(state, file, 0)
 	}
 	entries, _ := os.ReadDir(hooks)
 	for _, entry := range entries {
 		state = append(state, entry.Name()...)
-		state = appendState(state, filepath.Join(hooks, entry.Name()), unix.Lstat)
-		state = appendState(state, filepath.Join(hooks, entry.Name()), unix.Stat)
+		state = appendState(state, filepath.Join(hooks, entry.Name()), unix.AT_SYMLINK_NOFOLLOW)
+		state = appendState(state, filepath.Join(hooks, entry.Name()), 0)
 	}
 	g.trees[configDir] = maphash.Bytes(g.seed, state)
 	return g.trees[configDir]
 }
 
-// appendState appends what the call says of a name; why it says nothing is no part of it.
-func appendState(state []byte, name string, stat func(string, *unix.Stat_t) error) []byte {
+// appendState appends what fstatat, with its flags, says of a name; why it says nothing is
+// no part of it.
+func appendState(state []byte, name string, flags int) []byte {
 	var st unix.Stat_t
-	if stat(name, &st) != nil {
+	if unix.Fstatat(unix.AT_FDCWD, name, &st, flags) != nil {
 		return append(state, 0)
 	}
 	id := newFileID(&st)

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // kubeconfig is the part of a kubectl configuration that names certificates, in the form
@@ -95,10 +96,11 @@ func (r Reader) kubeconfigItems(at place, data []byte) []Item {
 	}
 	var items []Item
 	for _, c := range conf.Clusters {
-		items = r.appendKubeconfigItem(items, at, "clusters/"+c.Name, kubePart{cert: c.Cluster.CA, certData: c.Cluster.CAData})
+		part := kubePart{cert: c.Cluster.CA, certData: c.Cluster.CAData, purpose: inspect.PurposeAuthority}
+		items = r.appendKubeconfigItem(items, at, "clusters/"+c.Name, part)
 	}
 	for _, u := range conf.Users {
-		part := kubePart{u.User.Cert, u.User.CertData, u.User.Key, u.User.KeyData}
+		part := kubePart{u.User.Cert, u.User.CertData, u.User.Key, u.User.KeyData, inspect.PurposeClient}
 		items = r.appendKubeconfigItem(items, at, "users/"+u.Name, part)
 	}
 	if len(items) == 0 {
@@ -109,8 +111,11 @@ func (r Reader) kubeconfigItems(at place, data []byte) []Item {
 	return items
 }
 
-// kubePart is where one certificate of a kubeconfig is, and its key.
-type kubePart struct{ cert, certData, key, keyData string }
+// kubePart is where one certificate of a kubeconfig is, its key, and what it is for.
+type kubePart struct {
+	cert, certData, key, keyData string
+	purpose                      inspect.Purpose
+}
 
 func (r Reader) appendKubeconfigItem(items []Item, at place, name string, part kubePart) []Item {
 	if part.cert == "" && part.certData == "" {
@@ -123,11 +128,15 @@ func (r Reader) appendKubeconfigItem(items []Item, at place, name string, part k
 		return filepath.Join(filepath.Dir(at.path), path)
 	}
 	target := at.path + "#" + name
+	r.named = true
 	if part.certData == "" && part.keyData == "" {
 		src := certmedic.Source{Kind: certmedic.SourceFiles, Cert: file(part.cert), Key: file(part.key)}
-		return append(items, Item{Target: target, Source: src, Content: r.Read(src, at.now)})
+		item := Item{Target: target, Source: src, Content: r.Read(src, at.now)}
+		item.Purpose = part.purpose
+		return append(items, item)
 	}
 	b := r.begin(at)
+	b.purpose = part.purpose
 	switch {
 	case part.certData != "":
 		b.takeInline(target, part.certData)
@@ -140,6 +149,7 @@ func (r Reader) appendKubeconfigItem(items []Item, at place, name string, part k
 	case part.key != "":
 		b.checkKey(file(part.key))
 	}
+	b.arrange()
 	return append(items, b.item(target))
 }
 

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -11,13 +12,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/certmedic/certmedic"
 )
 
-// kinds are the four files of a version, in certbot's order.
+// kind is one of the four files of a version.
+type kind int
+
+// The kinds, in certbot's order.
+const (
+	kindCert kind = iota
+	kindPrivkey
+	kindChain
+	kindFullchain
+)
+
+// kinds are the names of the kinds.
 var kinds = [...]string{"cert", "privkey", "chain", "fullchain"}
 
 // Lineages lists a certbot tree's lineages, sorted: the names of renewal/*.conf. A
@@ -72,7 +85,7 @@ type lineage struct {
 	configDir  string
 	name       string
 	archiveDir string
-	links      map[string]*link // by kind
+	links      [len(kinds)]link // by kind
 	whole      int              // the version of which fullchain, cert and chain agree to the byte; 0 for none
 }
 
@@ -81,7 +94,8 @@ type link struct {
 	path   string
 	usable bool   // it leads to a file
 	number int    // of the version it points to, 0 where it does not tell
-	data   []byte // what the file holds; nil for the key, which is read for itself
+	data   []byte // what the file holds; nil for the key
+	key    keyFile
 }
 
 func (b *builder) readLineage(src certmedic.Source) {
@@ -92,8 +106,8 @@ func (b *builder) readLineage(src certmedic.Source) {
 	l := b.openLineage(src)
 	b.stored.Lock = AskLock(src.ConfigDir, l.conf)
 	b.stored.Files = certmedic.StoredFiles{
-		Cert: l.links["cert"].path, Privkey: l.links["privkey"].path,
-		Chain: l.links["chain"].path, Fullchain: l.links["fullchain"].path,
+		Cert: l.links[kindCert].path, Privkey: l.links[kindPrivkey].path,
+		Chain: l.links[kindChain].path, Fullchain: l.links[kindFullchain].path,
 	}
 	b.followLinks(l)
 	b.readVersion(l)
@@ -105,7 +119,7 @@ func (b *builder) readLineage(src certmedic.Source) {
 // openLineage reads the renewal configuration. What it does not say is where certbot
 // puts it by default.
 func (b *builder) openLineage(src certmedic.Source) *lineage {
-	l := &lineage{configDir: src.ConfigDir, name: src.Lineage, links: map[string]*link{}}
+	l := &lineage{configDir: src.ConfigDir, name: src.Lineage}
 	conf, err := b.reader.Keys.readConf(confPath(src), b.now)
 	switch {
 	case err == nil:
@@ -124,9 +138,8 @@ func (b *builder) openLineage(src certmedic.Source) *lineage {
 		}
 	}
 	l.conf = conf
-	paths := livePaths(src, conf)
-	for i, kind := range kinds {
-		l.links[kind] = &link{path: paths[i]}
+	for i, path := range livePaths(src, conf) {
+		l.links[i].path = path
 	}
 	l.archiveDir = archiveDir(src, conf)
 	return l
@@ -160,12 +173,11 @@ func archiveDir(src certmedic.Source, conf *RenewalConf) string {
 	return filepath.Join(src.ConfigDir, "archive", src.Lineage)
 }
 
-// followLinks looks at the four names in live/NAME, and reads the certificates that they
-// lead to.
+// followLinks looks at the four names in live/NAME, and reads what they lead to.
 func (b *builder) followLinks(l *lineage) {
-	for _, kind := range kinds {
-		ln := l.links[kind]
-		target, err := os.Readlink(ln.path)
+	for i := range l.links {
+		ln := &l.links[i]
+		target, err := readLink(ln.path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			b.torn = true
@@ -180,47 +192,48 @@ func (b *builder) followLinks(l *lineage) {
 		case !filepath.IsAbs(target):
 			target = filepath.Join(filepath.Dir(ln.path), target)
 		}
-		if b.openLink(kind, ln, target) && target != "" {
-			ln.number = b.numberOf(l, kind, ln, target)
+		if b.openLink(kind(i), ln, target) && target != "" {
+			ln.number = b.numberOf(l, kind(i), target)
 		}
 	}
 }
 
-// openLink reads what a link leads to, and reports whether it leads to a file. The key is
-// only looked for.
-func (b *builder) openLink(kind string, ln *link, target string) bool {
+// openLink reads what a link leads to, and reports whether it leads to a file.
+func (b *builder) openLink(k kind, ln *link, target string) bool {
 	var err error
-	if kind == "privkey" {
-		err = unix.Access(ln.path, unix.F_OK)
+	if k == kindPrivkey {
+		ln.key = b.openKey(ln.path)
+		err = ln.key.err
 	} else {
 		ln.data, err = readFile(ln.path, maxPEMSize)
 	}
 	switch {
-	case err == nil:
-		ln.usable = true
 	case errors.Is(err, fs.ErrNotExist):
 		b.torn = true
 		b.find(certmedic.LineageBroken, "%s is a dangling link to %s: certbot skips this lineage", ln.path, target)
-	default:
+	case err != nil && k != kindPrivkey: // takeKey tells what is wrong with a key
 		b.readFailed(ln.path, err)
+	default:
+		ln.usable = true
 	}
 	return ln.usable
 }
 
 // numberOf returns the number of the version that a link points to, 0 where it leads
 // elsewhere.
-func (b *builder) numberOf(l *lineage, kind string, ln *link, target string) int {
-	targetKind, number := archiveName(filepath.Base(target))
-	if targetKind != kind || !sameFolder(filepath.Dir(target), l.archiveDir) {
-		b.find(certmedic.LineageBroken, "%s points to %s, not to a %s of %s", ln.path, target, kind, l.archiveDir)
+func (b *builder) numberOf(l *lineage, k kind, target string) int {
+	file, ok := archiveName(filepath.Base(target))
+	if !ok || file.kind != k || !sameFolder(filepath.Dir(target), l.archiveDir) {
+		b.find(certmedic.LineageBroken, "%s points to %s, not to a %s of %s", l.links[k].path, target, kinds[k], l.archiveDir)
 		return 0
 	}
-	return number
+	return file.number
 }
 
-// sameFolder compares two folders by name and, failing that, by identity.
+// sameFolder compares two folders by their names, which are clean, and, failing that, by
+// identity.
 func sameFolder(a, b string) bool {
-	if filepath.Clean(a) == filepath.Clean(b) {
+	if a == b {
 		return true
 	}
 	x, errA := os.Stat(a)
@@ -231,20 +244,19 @@ func sameFolder(a, b string) bool {
 // readVersion reads the version that live/ points to. Services load fullchain.pem, so
 // the leaf is taken from there, and from cert.pem where there is none.
 func (b *builder) readVersion(l *lineage) {
-	full, leaf, chain := l.links["fullchain"], l.links["cert"], l.links["chain"]
-	from := full
+	from := &l.links[kindFullchain]
 	if b.certs = b.readAgreeing(l); b.certs == nil {
-		from = b.readParts(full, leaf, chain)
+		from = b.readParts(&l.links[kindFullchain], &l.links[kindCert], &l.links[kindChain])
 	}
 	b.stored.Path = from.path
 	if from.number > 0 {
 		b.stored.Version = strconv.Itoa(from.number)
 	}
-	if info, err := os.Lstat(from.path); err == nil {
-		b.stored.Since = info.ModTime()
+	if id, err := identifyLink(from.path); err == nil {
+		b.stored.Since = time.Unix(0, id.mtime)
 	}
-	if l.links["privkey"].usable {
-		b.checkKey(l.links["privkey"].path)
+	if key := &l.links[kindPrivkey]; key.usable {
+		b.takeKey(key.key)
 	}
 }
 
@@ -252,19 +264,42 @@ func (b *builder) readVersion(l *lineage) {
 // its chain to the byte, as certbot writes them, so that one of them has to be parsed. It
 // returns nil for a version that has to be looked at part by part.
 func (b *builder) readAgreeing(l *lineage) []*x509.Certificate {
-	full, leaf, chain := l.links["fullchain"], l.links["cert"], l.links["chain"]
-	if full.number == 0 || full.number != leaf.number || full.number != chain.number || len(leaf.data) == 0 {
+	full, leaf, above := &l.links[kindFullchain], &l.links[kindCert], &l.links[kindChain]
+	if full.number == 0 || full.number != leaf.number || full.number != above.number || len(leaf.data) == 0 {
 		return nil
 	}
 	rest, ok := bytes.CutPrefix(full.data, leaf.data)
-	if !ok || len(rest) == 0 || !bytes.Equal(rest, chain.data) {
+	if !ok || len(rest) == 0 || !bytes.Equal(rest, above.data) {
 		return nil
 	}
-	certs, errs := b.parseCertificates(full.data)
-	if len(errs) > 0 || len(certs) < 2 {
+	certs := b.parseWhole(leaf.data, full.data)
+	if len(certs) < 2 {
 		return nil
 	}
 	l.whole = full.number
+	return certs
+}
+
+// parseWhole returns the certificates of a fullchain that begins with the leaf's file, nil
+// where one cannot be read. What follows a leaf that is one block of whole lines is decoded
+// once for all leaves before it.
+func (b *builder) parseWhole(leaf, full []byte) []*x509.Certificate {
+	above := full[len(leaf):]
+	apart := bytes.HasPrefix(leaf, []byte("-----BEGIN CERTIFICATE-----")) &&
+		bytes.Count(leaf, []byte(pemBegin)) == 1 && leaf[len(leaf)-1] == '\n'
+	known := b.reader.Keys.chain(above)
+	if apart && known != nil {
+		full = leaf
+	}
+	certs, errs := b.parseCertificates(full)
+	switch {
+	case len(errs) > 0:
+		return nil
+	case apart && known != nil:
+		return append(certs, known...)
+	case apart && len(certs) > 1:
+		b.reader.Keys.rememberChain(above, certs[1:])
+	}
 	return certs
 }
 
@@ -315,40 +350,38 @@ func (b *builder) compareParts(full *link, fullCerts, leafCerts, chainCerts []*x
 
 // compareNumbers checks that the four links point to one version.
 func (b *builder) compareNumbers(l *lineage) {
-	var told []string
-	same := true
-	first := 0
-	for _, kind := range kinds {
-		number := l.links[kind].number
-		if number == 0 {
-			continue
-		}
-		if first == 0 {
-			first = number
-		}
-		same = same && number == first
-		told = append(told, fmt.Sprintf("%s %d", kind, number))
+	first, same := 0, true
+	for _, ln := range l.links {
+		first = cmp.Or(first, ln.number)
+		same = same && (ln.number == 0 || ln.number == first)
 	}
 	if same {
 		return
+	}
+	var told []string
+	for i, ln := range l.links {
+		if ln.number != 0 {
+			told = append(told, fmt.Sprintf("%s %d", kinds[i], ln.number))
+		}
 	}
 	b.torn = true
 	b.find(certmedic.LineageBroken, "live/%s points to different versions: %s", l.name, strings.Join(told, ", "))
 }
 
 // findLeftovers looks for the links that certbot keeps while it moves the real ones.
-// With all four there it moves back to them at its next run.
+// With all four there it moves back to them at its next run. It makes them in the order of
+// the kinds and removes them in the same order, so that where there are any, the first or
+// the last of them is there.
 func (b *builder) findLeftovers(l *lineage) {
-	folder := filepath.Dir(l.links["cert"].path)
-	var left []string
-	for _, kind := range kinds {
-		name := "previous_" + kind + ".pem"
-		if _, err := identifyLink(folder + "/" + name); err == nil {
-			left = append(left, name)
-		}
-	}
-	if len(left) == 0 {
+	folder := filepath.Dir(l.links[kindCert].path)
+	if !isThere(previous(folder, kindCert)) && !isThere(previous(folder, kindFullchain)) {
 		return
+	}
+	var left []string
+	for i := range kinds {
+		if name := previous(folder, kind(i)); isThere(name) {
+			left = append(left, filepath.Base(name))
+		}
 	}
 	then := "certbot removes them at its next run"
 	if len(left) == len(kinds) {
@@ -357,3 +390,6 @@ func (b *builder) findLeftovers(l *lineage) {
 	b.torn = true
 	b.find(certmedic.LineageBroken, "live/%s holds %s from an update that was cut short: %s", l.name, strings.Join(left, ", "), then)
 }
+
+// previous names the link that certbot keeps for one of a kind in live/NAME.
+func previous(folder string, k kind) string { return folder + "/previous_" + kinds[k] + ".pem" }

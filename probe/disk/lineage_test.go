@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,27 @@ func editConf(t *testing.T, tree *disktest.Tree, from, to string) {
 	must(t, os.WriteFile(tree.Conf("shop"), []byte(strings.Replace(string(data), from, to, 1)), 0o644))
 }
 
+// leftOver leaves links to the first version as certbot does while it moves the real ones.
+func leftOver(t *testing.T, tree *disktest.Tree, kinds ...string) {
+	t.Helper()
+	for _, kind := range kinds {
+		target := fmt.Sprintf("../../archive/shop/%s1.pem", kind)
+		must(t, os.Symlink(target, filepath.Join(filepath.Dir(tree.Live("shop", kind)), "previous_"+kind+".pem")))
+	}
+}
+
+// cutNewline takes the newline from the end of the leaf, and makes the fullchain of it.
+func cutNewline(t *testing.T, tree *disktest.Tree) {
+	t.Helper()
+	leaf, err := os.ReadFile(tree.Archive("shop", "cert", 2))
+	must(t, err)
+	chain, err := os.ReadFile(tree.Archive("shop", "chain", 2))
+	must(t, err)
+	leaf = leaf[:len(leaf)-1]
+	must(t, os.WriteFile(tree.Archive("shop", "cert", 2), leaf, 0o644))
+	must(t, os.WriteFile(tree.Archive("shop", "fullchain", 2), slices.Concat(leaf, chain), 0o644))
+}
+
 var brokenRows = []brokenRow{
 	{"the leaf's link dangles, fullchain tells all the same", func(t *testing.T, tree *disktest.Tree) {
 		relink(t, tree, "cert", "../../archive/shop/cert9.pem")
@@ -165,11 +187,22 @@ var brokenRows = []brokenRow{
 		must(t, os.Mkdir(tree.Conf("shop"), 0o755))
 	}, certmedic.FileUnreadable, "renewal/shop.conf: not a regular file", "2", certmedic.StatusUnknown},
 	{"an update of the links was cut short", func(t *testing.T, tree *disktest.Tree) {
-		for _, kind := range []string{"cert", "privkey", "chain", "fullchain"} {
-			target := fmt.Sprintf("../../archive/shop/%s1.pem", kind)
-			must(t, os.Symlink(target, filepath.Join(filepath.Dir(tree.Live("shop", kind)), "previous_"+kind+".pem")))
-		}
+		leftOver(t, tree, "cert", "privkey", "chain", "fullchain")
 	}, certmedic.LineageBroken, "certbot goes back to them", "2", certmedic.StatusWarning},
+	{"an update was cut short before it kept all links", func(t *testing.T, tree *disktest.Tree) {
+		leftOver(t, tree, "cert", "privkey")
+	}, certmedic.LineageBroken, "live/shop holds previous_cert.pem, previous_privkey.pem from an update that was cut short: certbot removes them", "2", certmedic.StatusWarning},
+	{"an update was cut short while it removed the kept links", func(t *testing.T, tree *disktest.Tree) {
+		leftOver(t, tree, "chain", "fullchain")
+	}, certmedic.LineageBroken, "live/shop holds previous_chain.pem, previous_fullchain.pem from", "2", certmedic.StatusWarning},
+	{"a key that cannot be read is of another version", func(t *testing.T, tree *disktest.Tree) {
+		must(t, os.Remove(tree.Archive("shop", "privkey", 1)))
+		must(t, os.Mkdir(tree.Archive("shop", "privkey", 1), 0o700))
+		relink(t, tree, "privkey", "../../archive/shop/privkey1.pem")
+	}, certmedic.LineageBroken, "different versions: cert 2, privkey 1, chain 2, fullchain 2", "2", certmedic.StatusUnknown},
+	{"the leaf ends without a newline, so that the fullchain is broken where it meets the chain", func(t *testing.T, tree *disktest.Tree) {
+		cutNewline(t, tree)
+	}, certmedic.NotACertificate, "line 1: the PEM block that begins here is broken", "2", certmedic.StatusCritical},
 	{"cert and fullchain of one version differ", func(t *testing.T, tree *disktest.Tree) {
 		data, err := os.ReadFile(tree.Archive("shop", "cert", 1))
 		must(t, err)
@@ -183,8 +216,14 @@ func TestBrokenLineages(t *testing.T) {
 			tree := disktest.New(t)
 			tree.Issue("shop", names, disktest.Options{})
 			second := tree.Renew("shop")
+			later := time.Now().Add(time.Hour) // the files' times can be relied on by then
+			reader := disk.Reader{Keys: &disk.KeyCache{}}
+			reader.Read(tree.Source("shop"), later)
 			row.spoil(t, tree)
-			stored := disk.Read(tree.Source("shop"), time.Now())
+			stored := disk.Read(tree.Source("shop"), later)
+			if again := reader.Read(tree.Source("shop"), later).Stored; !reflect.DeepEqual(again, stored) {
+				t.Errorf("whoever read it before finds:\n%s\nwhoever did not:\n%s", details(again.Findings), details(stored.Findings))
+			}
 			found := slices.ContainsFunc(stored.Findings, func(f certmedic.Finding) bool {
 				return f.Code == row.code && strings.Contains(f.Detail, row.detail)
 			})
@@ -205,6 +244,43 @@ func TestBrokenLineages(t *testing.T) {
 				t.Error("a finding quotes a key")
 			}
 		})
+	}
+}
+
+// TestChainsThatLineagesShare holds that what a cache knows of a chain is told of each leaf
+// before it, however the leaf's file looks.
+func TestChainsThatLineagesShare(t *testing.T) {
+	tree := disktest.New(t)
+	reader := disk.Reader{Keys: &disk.KeyCache{}}
+	for _, row := range []struct {
+		about, lineage string
+		leaf           func(pem string) string
+	}{
+		{"the first with the chain", "one", func(pem string) string { return pem }},
+		{"another leaf with it", "two", func(pem string) string { return pem }},
+		{"a leaf behind a comment", "comment", func(pem string) string { return "about the leaf\n" + pem }},
+		{"a leaf twice", "twice", func(pem string) string { return pem + pem }},
+		{"a leaf without a newline", "glued", func(pem string) string { return strings.TrimSpace(pem) }},
+		{"no certificate in the leaf's place", "request", func(pem string) string {
+			return strings.ReplaceAll(pem, " CERTIFICATE-", " CERTIFICATE REQUEST-")
+		}},
+		{"a leaf without its end", "cut", func(pem string) string { return pem[:len(pem)/2] + "\n" }},
+	} {
+		tree.Issue(row.lineage, names, disktest.Options{})
+		leaf, err := os.ReadFile(tree.Archive(row.lineage, "cert", 1))
+		must(t, err)
+		chain, err := os.ReadFile(tree.Archive(row.lineage, "chain", 1))
+		must(t, err)
+		text := row.leaf(string(leaf))
+		must(t, os.WriteFile(tree.Archive(row.lineage, "cert", 1), []byte(text), 0o644))
+		must(t, os.WriteFile(tree.Archive(row.lineage, "fullchain", 1), []byte(text+string(chain)), 0o644))
+		now := time.Now()
+		for range 2 {
+			got, want := reader.Read(tree.Source(row.lineage), now).Stored, disk.Read(tree.Source(row.lineage), now)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s:\n%+v\nwithout a cache:\n%+v", row.about, got, want)
+			}
+		}
 	}
 }
 

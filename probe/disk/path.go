@@ -10,8 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/disk/keystore"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // Item is one certificate that a path led to.
@@ -35,7 +38,7 @@ func ReadPath(path string, now time.Time) ([]Item, error) {
 //     PATH#clusters/NAME or PATH#users/NAME;
 //   - the folder of a lineage (live/NAME), or one with certbot's four names in it;
 //   - a mounted Kubernetes secret (tls.crt, tls.key, ca.crt);
-//   - a whole tree of certbot, or of a client that [Tree] knows;
+//   - a whole tree of certbot, or its live/; or one of a client that [Tree] knows;
 //   - any other folder: each file directly in it that holds certificates;
 //   - a pattern as of [filepath.Match], where there is no file of that name: each file that
 //     matches and holds certificates.
@@ -53,6 +56,8 @@ func (r Reader) ReadPath(path string, now time.Time) ([]Item, error) {
 		return r.readOne(path, now)
 	case isDir(filepath.Join(path, "renewal")):
 		return r.readTree(path, now)
+	case isLive(path):
+		return r.readTree(filepath.Join(path, ".."), now)
 	}
 	if sources := folderSources(path); len(sources) > 0 {
 		return r.readSources(path, sources, now), nil
@@ -164,7 +169,11 @@ func (r Reader) readSources(folder string, sources []certmedic.Source, now time.
 		if i > 0 {
 			target = src.Cert
 		}
-		items = append(items, Item{Target: target, Source: src, Content: r.Read(src, now)})
+		item := Item{Target: target, Source: src, Content: r.Read(src, now)}
+		if i > 0 {
+			item.Purpose = inspect.PurposeAuthority // ca.crt, see folderSources
+		}
+		items = append(items, item)
 	}
 	return items
 }
@@ -237,12 +246,18 @@ func folderSources(path string) []certmedic.Source {
 	return sources
 }
 
+// isLive reports whether a folder is the live/ of a certbot tree.
+func isLive(path string) bool {
+	full, err := filepath.Abs(path)
+	return err == nil && filepath.Base(full) == "live" && isDir(filepath.Join(filepath.Dir(full), "renewal"))
+}
+
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
 
 func isThere(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil
 }

@@ -83,7 +83,11 @@ func (b *builder) parseCertificates(data []byte) ([]*x509.Certificate, []error) 
 		}
 		certs = append(certs, cert)
 	}
-	if number == 0 && len(errs) == 0 {
+	switch {
+	case number > 0 || len(errs) > 0:
+	case holdsKey(data):
+		errs = append(errs, errors.New("no certificate in the file, but a private key"))
+	default:
 		errs = append(errs, errors.New("no certificate in the file"))
 	}
 	return certs, errs
@@ -92,11 +96,15 @@ func (b *builder) parseCertificates(data []byte) ([]*x509.Certificate, []error) 
 // parseCertificate parses a certificate, and says of one that only Go refuses that others
 // may take it.
 func parseCertificate(der []byte) (*x509.Certificate, error) {
-	var outer asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &outer); err == nil && len(rest) > 0 {
-		der = outer.FullBytes // behind it stands what OpenSSL trusts it for
-	}
 	cert, err := x509.ParseCertificate(der)
+	if err == nil {
+		return cert, nil
+	}
+	var outer asn1.RawValue
+	if rest, badOuter := asn1.Unmarshal(der, &outer); badOuter == nil && len(rest) > 0 {
+		der = outer.FullBytes // behind it stands what OpenSSL trusts it for
+		cert, err = x509.ParseCertificate(der)
+	}
 	if err != nil && isCertificate(der) {
 		return nil, fmt.Errorf("has the form of a certificate, but Go refuses it, as do clients written in Go: %w", err)
 	}

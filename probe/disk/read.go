@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // Content is what one read of a source found: the facts, and the certificates
@@ -19,6 +20,8 @@ type Content struct {
 	Stored     certmedic.Stored
 	Certs      []*x509.Certificate // leaf first, as Stored.Chain
 	KeyMatches bool                // a private key is kept beside the leaf and belongs to it
+	Purpose    inspect.Purpose     // what the leaf has to be good for, as far as where it is kept tells
+	Which      string              // of several certificates in a file the one that this is: it ends first; empty: there is one
 
 	// torn says that the parts do not fit together, as while a writer is at work.
 	torn bool
@@ -32,6 +35,13 @@ type Reader struct {
 	// one that a source names itself; the empty one and "changeit" are tried last, for key
 	// stores only.
 	Passphrases [][]byte
+
+	// EndsFirst has the certificate that ends first stand for all in a key store with several
+	// private keys. Otherwise such a store cannot be a source, because which of them is meant
+	// cannot be told.
+	EndsFirst bool
+
+	named bool // by a kubeconfig, and so no kubeconfig itself
 }
 
 // Read reads a source once, as it is at this moment. It never fails: what is wrong is
@@ -103,6 +113,8 @@ type builder struct {
 	certs       []*x509.Certificate
 	leaf        certmedic.CertFacts // see leafFacts
 	keyMatches  bool
+	purpose     inspect.Purpose
+	which       string
 	torn        bool
 }
 
@@ -129,7 +141,7 @@ func (b *builder) content() Content {
 			b.stored.Version = leaf.SHA256.Short()
 		}
 	}
-	return Content{Stored: b.stored, Certs: b.certs, KeyMatches: b.keyMatches, torn: b.torn}
+	return Content{Stored: b.stored, Certs: b.certs, KeyMatches: b.keyMatches, Purpose: b.purpose, Which: b.which, torn: b.torn}
 }
 
 func (b *builder) find(code certmedic.FindingCode, format string, args ...any) {
@@ -171,32 +183,58 @@ func (b *builder) readFailed(path string, err error) {
 	b.find(code, "%s: %v", linked(path), reason(err))
 }
 
-// checkKey sees whether the key in a file belongs to the leaf, and who may read it. A key
-// that matched before is not read again while its file and the leaf stay as they were.
-func (b *builder) checkKey(path string) {
-	cache := b.reader.Keys
-	if len(b.certs) > 0 && cache.knowsKey(path) {
-		id, err := identify(path)
-		if err == nil && cache.matched(path, keyMatch{id, b.leafFacts().SHA256}) {
-			b.checkKeyMode(path, id)
-			b.keyMatches = true
-			return
+// keyFile is a private key's file. Its bytes are nil where a key in it matched a leaf
+// before: as long as it and that leaf stay as they were, it is not read again.
+type keyFile struct {
+	path string
+	data []byte
+	id   fileID
+	err  error // why it could not be read
+}
+
+// checkKey sees whether the key in a file belongs to the leaf, and who may read it.
+func (b *builder) checkKey(path string) { b.takeKey(b.openKey(path)) }
+
+// openKey reads a key's file, or only looks in which state it is.
+func (b *builder) openKey(path string) keyFile {
+	f := keyFile{path: path}
+	if b.reader.Keys.knowsKey(path) {
+		f.id, f.err = identify(path)
+	} else {
+		f.data, f.id, f.err = readWhole(path, maxPEMSize)
+	}
+	return f
+}
+
+// takeKey judges a key's file, and forgets the key.
+func (b *builder) takeKey(f keyFile) {
+	defer func() { clear(f.data) }()
+	known := false
+	if f.err == nil && f.data == nil && len(b.certs) > 0 {
+		known = b.reader.Keys.matched(f.path, keyMatch{f.id, b.leafFacts().SHA256})
+		if !known {
+			f.data, f.id, f.err = readWhole(f.path, maxPEMSize)
 		}
 	}
-	data, id, err := readWhole(path, maxPEMSize)
-	if err != nil {
-		b.readFailed(path, err)
+	if f.err != nil {
+		b.readFailed(f.path, f.err)
 		return
 	}
-	b.checkKeyMode(path, id)
-	defer clear(data)
-	if len(b.certs) == 0 {
-		return
+	b.checkKeyMode(f.path, f.id)
+	switch {
+	case known:
+		b.keyMatches = true
+	case len(b.certs) > 0:
+		b.matchKey(f)
 	}
-	public, err := parseKey(data, b.passphrases)
-	b.compareKey(path, public, err)
-	if b.keyMatches && id.settled(b.now) {
-		cache.rememberMatch(path, keyMatch{id, b.leafFacts().SHA256})
+}
+
+// matchKey compares the key in a file with the leaf, and remembers one that matches.
+func (b *builder) matchKey(f keyFile) {
+	public, err := parseKey(f.data, b.passphrases)
+	b.compareKey(f.path, public, err)
+	if b.keyMatches && f.id.settled(b.now) {
+		b.reader.Keys.rememberMatch(f.path, keyMatch{f.id, b.leafFacts().SHA256})
 	}
 }
 

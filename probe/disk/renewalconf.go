@@ -28,6 +28,8 @@ type RenewalConf struct {
 
 	Top    map[string]Setting // every key above the first section
 	Params map[string]Setting // every key of [renewalparams]
+
+	wrong []string // see problems
 }
 
 // maxConfSize bounds configuration files, in bytes. Real ones have a few hundred.
@@ -68,6 +70,7 @@ func (c *RenewalConf) fill() {
 	c.RenewHook = cmp.Or(c.param("renew_hook"), c.param("deploy_hook"))
 	c.WorkDir, c.LogsDir = c.param("work_dir"), c.param("logs_dir")
 	c.Autorenew = !isFalse(c.param("autorenew"))
+	c.wrong = c.findProblems()
 }
 
 // Line returns the line of a key above the sections, or of "renewalparams.KEY"; 0
@@ -119,7 +122,9 @@ func isFalse(text string) bool {
 
 // problems says what certbot would refuse about the file, so that it skips the lineage
 // in every run.
-func (c *RenewalConf) problems() []string {
+func (c *RenewalConf) problems() []string { return c.wrong }
+
+func (c *RenewalConf) findProblems() []string {
 	var out []string
 	for _, key := range []string{"cert", "privkey", "chain", "fullchain"} {
 		if c.top(key) == "" {

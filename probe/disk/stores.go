@@ -3,15 +3,18 @@ package disk
 import (
 	"bytes"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/probe/disk/keystore"
+	"github.com/certmedic/certmedic/probe/inspect"
 )
 
 // maxPassphrase bounds a passphrase file, in bytes.
@@ -35,8 +38,8 @@ func (b *builder) readPassphrase(path string) {
 	b.passphrases = append([][]byte{bytes.TrimSuffix(text, []byte("\r"))}, b.passphrases...)
 }
 
-// readStore reads the one certificate of a key store that a source can mean: that of its
-// private key, or the only one where there is no key.
+// readStore reads the certificate of a key store that a source can mean: that of its private
+// key, or where there is no key the one that ends first.
 func (b *builder) readStore(path string, data []byte, id fileID) {
 	entries, err := keystore.Read(data, b.passphrases)
 	b.storeFailed(path, err)
@@ -48,16 +51,18 @@ func (b *builder) readStore(path string, data []byte, id fileID) {
 			certs = append(certs, e)
 		}
 	}
-	meant, what := keys, "private keys"
-	if len(keys) == 0 {
-		meant, what = certs, "certificates and no private key"
-	}
+	at := place{path, id, b.now}
 	switch {
-	case len(meant) == 1:
-		b.takeEntry(path, meant[0], id)
-	case len(meant) > 1:
-		b.find(certmedic.FileUnreadable, "%s: it holds %d %s (%s): which one is meant cannot be told",
-			path, len(meant), what, aliases(meant))
+	case len(keys) == 1:
+		b.takeEntry(path, keys[0], id)
+	case len(keys) > 1 && b.reader.EndsFirst:
+		b.takeItem(path, b.reader.entryItems(at, keys))
+	case len(keys) > 1:
+		b.find(certmedic.FileUnreadable, "%s: it holds %d private keys (%s): which one is meant cannot be told", path, len(keys), aliases(keys))
+	case len(certs) == 1:
+		b.takeEntry(path, certs[0], id)
+	case len(certs) > 1:
+		b.takeItem(path, b.reader.entryItems(at, certs))
 	case err == nil:
 		b.find(certmedic.NotACertificate, "%s: the key store is empty", path)
 	}
@@ -109,6 +114,7 @@ func (b *builder) takeEntry(name string, e keystore.Entry, id fileID) {
 		b.find(certmedic.NotACertificate, "%s: a private key without a certificate", name)
 	}
 	if !e.HasKey {
+		b.purpose = purposeOfTrusted(e.Certs)
 		return
 	}
 	b.stored.Files.Privkey = b.stored.Path
@@ -116,6 +122,15 @@ func (b *builder) takeEntry(name string, e keystore.Entry, id fileID) {
 	if !refused && e.Key != nil {
 		b.compareKey(name, e.Key, nil)
 	}
+}
+
+// purposeOfTrusted says what a certificate is good for that a key store holds without a key:
+// others are verified with it, unless it is the leaf of an authority that is not there.
+func purposeOfTrusted(certs []*x509.Certificate) inspect.Purpose {
+	if len(certs) > 0 && (certs[0].IsCA || bytes.Equal(certs[0].RawIssuer, certs[0].RawSubject)) {
+		return inspect.PurposeAuthority
+	}
+	return inspect.PurposeServer
 }
 
 // storeItems returns an item for each entry of a key store.
@@ -129,10 +144,21 @@ func (r Reader) storeItems(at place, data []byte) []Item {
 		}
 		return []Item{b.item(at.path)}
 	}
+	items := r.entryItems(at, entries)
+	if err != nil {
+		b.storeFailed(at.path, err)
+		for i := range items {
+			items[i].Stored.Findings = append(slices.Clone(b.stored.Findings), items[i].Stored.Findings...)
+		}
+	}
+	return items
+}
+
+// entryItems returns an item for each entry.
+func (r Reader) entryItems(at place, entries []keystore.Entry) []Item {
 	items := make([]Item, 0, len(entries))
 	for i, e := range entries {
 		b := r.begin(at)
-		b.storeFailed(at.path, err)
 		name := at.path
 		switch {
 		case e.Alias != "":
@@ -185,10 +211,20 @@ func (b *builder) compareKey(name string, public crypto.PublicKey, err error) {
 	case len(b.certs) == 0:
 	case !samePublicKey(public, b.certs[0].PublicKey):
 		b.torn = true
-		b.find(certmedic.KeyMismatch, "%s: the private key does not belong to the certificate in %s", name, b.stored.Path)
+		b.find(certmedic.KeyMismatch, "%s: the private key does not belong to the certificate in %s%s", name, b.stored.Path, b.keyHint(public))
 	default:
 		b.keyMatches = true
 	}
+}
+
+// keyHint says where the certificate stands that a private key does belong to.
+func (b *builder) keyHint(public crypto.PublicKey) string {
+	for i, c := range b.certs {
+		if samePublicKey(public, c.PublicKey) {
+			return fmt.Sprintf(", but to the one that stands there as number %d: put it first", i+1)
+		}
+	}
+	return ""
 }
 
 // linked names a file, with what it is a link to.

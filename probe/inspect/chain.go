@@ -23,6 +23,7 @@ type Options struct {
 	Roots      []Roots   // every set has to trust the chain; none at all trusts nothing
 	Warn, Crit Threshold // when the leaf counts as expiring; zero: never
 	Pins       []string  // "sha256/BASE64" of accepted SPKI hashes; empty accepts any
+	Purpose    Purpose   // what the first certificate has to be good for
 
 	// Public are the roots of authorities that log what they issue. A chain that leads to
 	// one of them without a signed certificate timestamp gets no_sct; nil: none does.
@@ -58,12 +59,8 @@ func Chain(presented []*x509.Certificate, o Options) Result {
 		return Result{}
 	}
 	s := newSubject(presented, o)
-	checks := []func() []certmedic.Finding{
-		s.dates, s.name, s.trusted, s.usage, s.constraints, s.pins,
-		s.expiring, s.chainExpiring, s.order, s.extra, s.weakness, s.logged,
-	}
 	r := Result{ChainNotAfter: s.chainNotAfter(), Chains: s.chains}
-	for _, check := range checks {
+	for _, check := range s.checks() {
 		r.Findings = append(r.Findings, check()...)
 	}
 	r.Until = s.until(r.Findings)
@@ -81,10 +78,11 @@ type subject struct {
 	chains    [][]*x509.Certificate // the paths of all sets
 	relevant  [][]*x509.Certificate // the paths that judge the chain, see relevantPaths
 	roles     []role                // of each presented certificate
+	behind    *x509.Certificate     // the leaf that stands behind its authority; nil: none does
 }
 
 func newSubject(presented []*x509.Certificate, o Options) *subject {
-	s := &subject{presented: presented, leaf: presented[0], options: o, now: viewAt(presented, o.Now)}
+	s := &subject{presented: presented, leaf: presented[0], options: o, now: viewAt(presented, o.Purpose, o.Now)}
 	roots := o.Roots
 	if len(roots) == 0 {
 		roots = []Roots{{Name: "an empty set of roots"}}
@@ -95,6 +93,9 @@ func newSubject(presented []*x509.Certificate, o Options) *subject {
 	s.chains = s.allChains()
 	s.relevant = s.relevantPaths()
 	s.roles = s.findRoles()
+	if line := displaced(presented); line != nil {
+		s.behind = line[0]
+	}
 	return s
 }
 

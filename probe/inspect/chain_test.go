@@ -209,7 +209,7 @@ func TestChainTrust(t *testing.T) {
 		{
 			"a foreign intermediate does not complete it", certs(good, impostor), nil,
 			codesList{certmedic.IncompleteChain, certmedic.ChainExtra},
-			`not the leaf's issuer "Inter"`,
+			`without its issuer "Inter"`,
 		},
 		{"no roots at all trust nothing", certs(good, w.inter), func(o *Options) { o.Roots = nil }, codesList{certmedic.Untrusted}, "an empty set of roots"},
 		{

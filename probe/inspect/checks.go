@@ -76,6 +76,10 @@ func (s *subject) name() []certmedic.Finding {
 		return nil
 	}
 	names := namesOf(s.leaf)
+	if s.behind != nil {
+		return one(certmedic.NameMismatch, "the first certificate is that of the authority %s, which is for no name, and clients ask for %s",
+			commonName(s.leaf), quote(name))
+	}
 	if len(names) == 0 {
 		return one(certmedic.NameMismatch, "the certificate has no subject alternative names, and its common name %s is ignored by clients; reissue it for %s",
 			quote(s.leaf.Subject.CommonName), quote(name))
@@ -116,13 +120,18 @@ func namesOf(c *x509.Certificate) []string {
 }
 
 func (s *subject) usage() []certmedic.Finding {
-	if !forServers(s.leaf) {
-		return one(certmedic.WrongUsage, "the certificate is not made for servers: its extended key usage lacks serverAuth")
+	purpose, who := s.options.Purpose, "servers"
+	if purpose == PurposeClient {
+		who = "clients"
+	}
+	_, needed := purpose.usage()
+	if !purpose.allows(s.leaf) {
+		return one(certmedic.WrongUsage, "the certificate is not made for %s: its extended key usage lacks %s", who, needed)
 	}
 	for _, path := range s.misused() {
 		for _, c := range path[1:] {
-			if !forServers(c) {
-				return one(certmedic.WrongUsage, "%s above the leaf may not issue for servers: its extended key usage lacks serverAuth", label(c, s.leaf))
+			if !purpose.allows(c) {
+				return one(certmedic.WrongUsage, "%s above the leaf may not issue for %s: its extended key usage lacks %s", label(c, s.leaf), who, needed)
 			}
 		}
 	}
@@ -142,13 +151,6 @@ func (s *subject) misused() [][]*x509.Certificate {
 		}
 	}
 	return paths
-}
-
-func forServers(c *x509.Certificate) bool {
-	if len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 {
-		return true
-	}
-	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 func (s *subject) constraints() []certmedic.Finding {
@@ -231,23 +233,6 @@ func (s *subject) chainExpiring() []certmedic.Finding {
 	return nil
 }
 
-// order finds certificates that come before any that they signed. RFC 8446 section
-// 4.4.2 lets servers send more than one path, so that only this much order is asked for.
-func (s *subject) order() []certmedic.Finding {
-	wanted := map[string]bool{string(s.leaf.RawIssuer): true}
-	var early []string
-	for i, c := range s.presented[1:] {
-		if !s.roles[i+1].needless() && !wanted[string(c.RawSubject)] {
-			early = append(early, commonName(c))
-		}
-		wanted[string(c.RawIssuer)] = true
-	}
-	if len(early) == 0 {
-		return nil
-	}
-	return one(certmedic.ChainOrder, "sent before the certificates that they signed: %s", list(early))
-}
-
 func (s *subject) extra() []certmedic.Finding {
 	var parts []string
 	for i, r := range s.roles {
@@ -260,8 +245,9 @@ func (s *subject) extra() []certmedic.Finding {
 			parts = append(parts, who+" (no path needs it)")
 		}
 	}
-	if len(parts) == 0 {
-		return nil
+	line := s.relevant[0]
+	if len(parts) == 0 || s.behind != nil || s.deniedIssuer(line[len(line)-1]) != nil {
+		return nil // what is needed cannot be told before the leaf stands first, and is sound
 	}
 	return one(certmedic.ChainExtra, "certificates that need not be sent: %s", list(parts))
 }
@@ -282,10 +268,11 @@ func (s *subject) weakness() []certmedic.Finding {
 			continue
 		}
 		if why := weakKey(c); why != "" {
-			keys = append(keys, label(c, s.leaf)+" has "+why)
+			keys = append(keys, s.who(c)+" has "+why)
 		}
-		if weakSignature(c) && (i == 0 || !selfSigned(c)) {
-			signatures = append(signatures, fmt.Sprintf("%s is signed with %s", label(c, s.leaf), c.SignatureAlgorithm))
+		isRoot := (i > 0 || s.options.Purpose == PurposeAuthority) && selfSigned(c)
+		if weakSignature(c) && !isRoot {
+			signatures = append(signatures, fmt.Sprintf("%s is signed with %s", s.who(c), c.SignatureAlgorithm))
 		}
 	}
 	var findings []certmedic.Finding
@@ -296,6 +283,14 @@ func (s *subject) weakness() []certmedic.Finding {
 		findings = append(findings, one(certmedic.WeakSignature, "%s", list(signatures))...)
 	}
 	return findings
+}
+
+// who names a certificate in a detail.
+func (s *subject) who(c *x509.Certificate) string {
+	if c == s.leaf && s.options.Purpose == PurposeAuthority {
+		return "the authority " + commonName(c)
+	}
+	return label(c, s.leaf)
 }
 
 // weakKey says what is weak about the certificate's key, "" where nothing is.

@@ -119,12 +119,16 @@ func sameClass(a certmedic.AddressObservation, stored certmedic.CertFacts) bool 
 	return ok && KeyClass(leaf) == KeyClass(stored)
 }
 
+// NewerServed stands at the end of a drift finding's detail where the source is behind what
+// is served.
+const NewerServed = "the served one is newer"
+
 func newer(served, stored certmedic.CertFacts) string {
 	switch {
 	case stored.NotBefore.After(served.NotBefore):
 		return "the stored one is newer"
 	case served.NotBefore.After(stored.NotBefore):
-		return "the served one is newer"
+		return NewerServed
 	default:
 		return "both begin at the same time"
 	}

@@ -29,7 +29,7 @@ func (s *subject) verify(roots Roots) trust {
 	}
 	t := s.now.verify(roots)
 	for _, at := range s.otherTimes(t.err) {
-		if other := viewAt(s.presented, at).verify(roots); other.err == nil {
+		if other := viewAt(s.presented, s.options.Purpose, at).verify(roots); other.err == nil {
 			t = other
 			break
 		}
@@ -72,13 +72,15 @@ func (s *subject) endOfSentRoot() []time.Time {
 // if they were valid at one time.
 type view struct {
 	at            time.Time
+	usage         x509.ExtKeyUsage
 	leaf          *x509.Certificate
 	intermediates *x509.CertPool
 	originals     map[*x509.Certificate]*x509.Certificate // of copies; nil where there is none
 }
 
-func viewAt(presented []*x509.Certificate, at time.Time) view {
+func viewAt(presented []*x509.Certificate, p Purpose, at time.Time) view {
 	v := view{at: at, intermediates: x509.NewCertPool()}
+	v.usage, _ = p.usage()
 	v.leaf = v.widen(presented[0])
 	for _, c := range presented[1:] {
 		v.intermediates.AddCert(v.widen(c))
@@ -110,7 +112,7 @@ func (v *view) widen(c *x509.Certificate) *x509.Certificate {
 func (v view) verify(roots Roots) trust {
 	options := x509.VerifyOptions{
 		Roots: roots.Pool, Intermediates: v.intermediates, CurrentTime: v.at,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsages: []x509.ExtKeyUsage{v.usage},
 	}
 	if options.Roots == nil {
 		options.Roots = x509.NewCertPool() // nil would read the system's roots

@@ -51,6 +51,10 @@ func (s *subject) pathless(verdict string, because error) []certmedic.Finding {
 	if why := refusal(because); why != "" {
 		return one(certmedic.Untrusted, "%s: %s", verdict, why)
 	}
+	if issuer := s.deniedIssuer(last); issuer != nil {
+		return one(certmedic.Untrusted, "%s: the signature of %s does not verify with the key of its issuer %s, which comes with it: it was altered after it was signed",
+			verdict, label(last, s.leaf), commonName(issuer))
+	}
 	if len(line) == 1 {
 		return one(certmedic.IncompleteChain, "%s", s.missingIssuer())
 	}
@@ -66,10 +70,23 @@ func (s *subject) pathless(verdict string, because error) []certmedic.Finding {
 
 func (s *subject) missingIssuer() string {
 	if len(s.presented) == 1 {
-		return fmt.Sprintf("the server sends only the leaf, without its issuer %s; serve fullchain.pem", issuerName(s.leaf))
+		return fmt.Sprintf("the leaf comes alone, without its issuer %s; serve fullchain.pem", issuerName(s.leaf))
 	}
-	return fmt.Sprintf("the server sends %s, but not the leaf's issuer %s; serve the fullchain.pem of this leaf",
+	return fmt.Sprintf("the leaf comes with %s, but without its issuer %s; serve the fullchain.pem of this leaf",
 		count(int64(len(s.presented)-1), "further certificate"), issuerName(s.leaf))
+}
+
+// deniedIssuer returns the presented certificate that is an issuer by its name and by the
+// identifier of its key, and whose key did not sign; nil where there is none. One that has
+// the name alone is a stranger.
+func (s *subject) deniedIssuer(c *x509.Certificate) *x509.Certificate {
+	for _, p := range s.presented {
+		named := bytes.Equal(p.RawSubject, c.RawIssuer) && !p.Equal(c)
+		if named && len(c.AuthorityKeyId) > 0 && bytes.Equal(p.SubjectKeyId, c.AuthorityKeyId) && !signedBy(c, p) {
+			return p
+		}
+	}
+	return nil
 }
 
 // obstacle returns why clients refuse a line of certificates whatever they trust, "" where

@@ -7,12 +7,12 @@
 package gauges
 
 import (
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/redact"
 )
 
 // Gauges are the series of any number of observations. As a collector it is unchecked,
@@ -72,7 +72,7 @@ func (g *Gauges) set(name, help string, value float64, at place) {
 	var names, values []string
 	for _, p := range at {
 		names = append(names, p.name)
-		values = append(values, strings.ToValidUTF8(p.value, "\uFFFD"))
+		values = append(values, redact.Label(p.value))
 		key += "\x00" + p.name + "\x00" + p.value
 	}
 	desc := prometheus.NewDesc(name, help, names, nil)
