@@ -185,7 +185,7 @@ func (d *Dialer) timeout() time.Duration {
 // connect makes the connection of a request, straight or through a proxy.
 func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
 	proxy := r.settings().Proxy
-	system := net.Dialer{Timeout: d.timeout()}
+	system := net.Dialer{Timeout: d.timeout(), KeepAlive: -1} // a probe is over before the first would be sent
 	if proxy == nil && d.Dial == nil {
 		return system.DialContext(ctx, "tcp", r.Address.String()) // DialTCP binds a port first, for which it searches long
 	}
