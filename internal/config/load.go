@@ -25,11 +25,7 @@ func Load(path string) (*Config, []Warning, error) {
 	}
 	c, r := parse(path, data)
 	checkFiles(c, r)
-	warnings, err := r.result()
-	if err != nil {
-		return nil, warnings, err
-	}
-	return c, warnings, nil
+	return c.concluded(r)
 }
 
 // Parse decodes and validates a configuration without looking at any file. The name
@@ -37,10 +33,16 @@ func Load(path string) (*Config, []Warning, error) {
 // wrong.
 func Parse(name string, data []byte) (*Config, []Warning, error) {
 	c, r := parse(name, data)
+	return c.concluded(r)
+}
+
+// concluded returns the configuration, or what is wrong with it.
+func (c *Config) concluded(r *report) (*Config, []Warning, error) {
 	warnings, err := r.result()
 	if err != nil {
 		return nil, warnings, err
 	}
+	c.positions = c.positions.below("rules")
 	return c, warnings, nil
 }
 

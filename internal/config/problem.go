@@ -132,8 +132,20 @@ func (p positions) of(key string) Position {
 	return Position{File: p.file, Line: 1, Column: 1}
 }
 
-// Position returns where a key stands in the file, such as rules.adjust.NAME; or where
-// the nearest key around it stands. A configuration that was not read from text has no
+// below returns the positions of a key and of those below it: others are asked for only
+// while a configuration is read, and a large one has very many.
+func (p positions) below(key string) positions {
+	kept := positions{file: p.file, byKey: map[string]Position{}}
+	for k, at := range p.byKey {
+		if k == key || strings.HasPrefix(k, key+".") {
+			kept.byKey[k] = at
+		}
+	}
+	return kept
+}
+
+// Position returns where a key of the rules stands in the file, such as rules.adjust.NAME;
+// or where the nearest key around it stands. A configuration that was not read from text has no
 // lines.
 func (c *Config) Position(key string) Position {
 	if c.positions.byKey == nil {
