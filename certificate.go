@@ -170,6 +170,10 @@ type Stored struct {
 	Findings []Finding
 	Lock     Lock // whether a deployment may be under way at this source
 
+	Directory string     // of the ACME CA that renews it, as the source's own configuration tells; empty: unknown
+	Ages      []float64  // the share of its lifetime at which each earlier version was replaced, oldest first
+	Kept      []KeptFile // the files of the version, where the links lead
+
 	// Where the parts are, for hooks and deployments. Fullchain or Chain is empty where
 	// the source keeps no such file.
 	Files StoredFiles
@@ -177,6 +181,12 @@ type Stored struct {
 
 // Leaf returns the facts of the stored leaf, and whether there is one.
 func (s Stored) Leaf() (CertFacts, bool) { return leaf(s.Chain) }
+
+// KeptFile is a file of a stored version.
+type KeptFile struct {
+	Path string
+	Mode uint32 // permission bits
+}
 
 // StoredFiles are the paths of a version's parts.
 type StoredFiles struct {

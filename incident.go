@@ -110,5 +110,6 @@ const StepNotify StepKind = "notify"
 type Step struct {
 	Do       StepKind      `json:"do"`
 	After    time.Duration `json:"after,omitempty"` // since the incident fired
+	When     string        `json:"when,omitempty"`  // a CEL condition that has to hold too; empty: none
 	Severity Severity      `json:"severity,omitempty"`
 }

@@ -7,10 +7,13 @@ import (
 )
 
 // Facts is what the rules may ask about one certificate and everything below it, at one
-// moment. The watchdog builds it from observations; a rule never sees anything else.
+// moment; or, where Fleet is set, about certmedic and all that it watches together. The
+// watchdog builds it from observations; a rule never sees anything else.
 type Facts struct {
 	Certificate CertificateFacts
 	Endpoints   []EndpointFacts
+	Files       []FileFacts
+	Fleet       *FleetFacts // set: only rules about the fleet are asked, and nothing else is set
 }
 
 // Undecided maps the name of a CEL variable, such as "certificate.drift", to why nothing
@@ -28,45 +31,75 @@ type Support struct {
 }
 
 // CertificateFacts are the variables certificate.*. Durations that lie in the past are
-// negative.
+// negative. A pointer that is nil is a fact that nobody supplies: it is undecided.
 type CertificateFacts struct {
-	Name            string
-	Labels          map[string]string
-	Stage           certmedic.Stage
-	Drift           bool          // an address serves another version than the newest stored one
-	DriftAge        time.Duration // since the drift was first seen; 0 without drift
+	Name    string
+	Labels  map[string]string
+	Watched bool // only watched: there is nothing that certmedic could mend
+	Stage   certmedic.Stage
+
+	// What is served against what is stored.
+	Drift          bool          // an address serves another version than the newest stored one
+	DriftAge       time.Duration // since the drift was first seen; 0 without drift
+	ServedNewer    bool          // what drifts was issued after the stored version
+	Split          bool          // its addresses serve different versions, one of them maybe the stored one
+	StoredVersion  string        // the SHA-256 of its leaf; "" where nothing is stored
+	ServedVersions []string      // the SHA-256 of the leaves that are served, each once, sorted
+
+	// What it is: of the stored version, else of the one that is served.
+	Names   []string
+	Issuer  string
+	KeyType string
+	SPKI    string // SHA-256 of the key's SubjectPublicKeyInfo
+
+	// Dates, decidable from what was presented last also while an endpoint is unreachable.
 	Expired         bool          // something served, or without endpoints the stored version, has expired
-	ServedOK        bool          // no address serves anything with a critical finding
-	StoredOK        bool          // the stored version has no critical finding
-	Names           []string
-	Issuer          string
-	KeyType         string
 	Lifetime        time.Duration // of the version that ends first among those served
-	RemainingRatio  float64
-	ServedExpiresIn time.Duration // the soonest over all addresses
+	RemainingRatio  float64       // the least over all that is served
+	ServedExpiresIn time.Duration // the soonest over all that is served
 	StoredExpiresIn time.Duration
-	RenewalOverdue  bool
-	RenewalAge      time.Duration
-	HookExitCode    int64 // of the last hook that certmedic ran; 0 after all succeeded
-	Remediation     string
-	Findings        []string // codes, over everything served; without endpoints, of what is stored
-	StoredFindings  []string // codes of the source and of the version in it
-	ServedNewer     bool     // what drifts was issued after the stored version
-	Members         []string
+
+	ServedOK       bool     // no address serves anything with a critical finding
+	StoredOK       bool     // the stored version has no critical finding
+	Findings       []string // codes, over everything served; without endpoints, of what is stored
+	StoredFindings []string // codes of the source and of the version in it
+	TLSVersions    []string // such as "TLS 1.2", each once, over all addresses
+	Members        []string
+
+	// Renewal, of the newest version.
+	RenewalOverdue bool           // see [Due]
+	RenewalDueIn   time.Duration  // until it counts as overdue
+	RenewalBasis   string         // what that follows from: "ari", "learnt" or "share"
+	RenewalAge     *time.Duration // how old its predecessors were when they were replaced: their median
+	ARIStartsIn    *time.Duration // until the CA's suggested window begins (RFC 9773)
+	ARIEndsIn      *time.Duration // until it ends
+	RenewalLog     *string        // what certbot's log says of the last attempt: "ok", "hook_failed", "failed", "not_due"
+
+	// What certmedic did about it.
+	HookExitCode    int64  // of the last hook that certmedic ran; 0 after all succeeded
+	Remediation     string // outcome of the last action for the stored version, "gave_up", or ""
+	Refusal         string // the code of the guard that refused the last wish to act; "" where none did
+	Loan            *bool  // a rolled-back version is served, until its deadline
+	LoanEndsIn      *time.Duration
+	KeyDenied       *bool  // the key of what is served or stored is on the deny list
+	BudgetRemaining *int64 // certificates that the CA still grants, over the limit that is closest
 
 	Undecided  Undecided
 	Incomplete Incomplete
-	Support    map[string]Support // by variable name; for lists of codes by "name:code"
+	Support    map[string]Support // by variable name; for lists by "name:word"
 }
 
 // EndpointFacts are the variables endpoint.*.
 type EndpointFacts struct {
-	Address   string
-	Protocol  string
-	Labels    map[string]string
-	Reachable bool // at least one address presented a certificate
-	Split     bool // its addresses serve different versions
-	Addresses []AddressFacts
+	Address      string
+	Protocol     string
+	Labels       map[string]string
+	Reachable    bool    // at least one address presented a certificate
+	Vanished     bool    // it presented a certificate once, and its name no longer resolves
+	Split        bool    // its addresses serve different versions
+	MissedRounds float64 // how many intervals ago it was probed last
+	Findings     []string
+	Addresses    []AddressFacts
 
 	Undecided Undecided
 	Support   map[string]Support
@@ -86,19 +119,53 @@ type AddressFacts struct {
 	Support   map[string]Support
 }
 
+// FileFacts are the variables file.*: one file of a certificate's source.
+type FileFacts struct {
+	Path      string
+	Mode      string        // permission bits in octal, such as "0640"; "" where it is not there
+	ExpiresIn time.Duration // of the leaf in it; undecided for a file without one
+	Findings  []string
+
+	Undecided Undecided
+	Support   map[string]Support
+}
+
+// FleetFacts are the variables fleet.*: certmedic itself, and all that it watches.
+type FleetFacts struct {
+	Certificates int64
+	Endpoints    int64
+	LastRoundAge time.Duration // since every endpoint had been probed once more
+	MissedRounds float64       // LastRoundAge in intervals
+	QueueAge     time.Duration // of the notification that waits longest; 0 where none does
+	RuleErrors   []string      // rules that could not be asked about something, sorted
+	Degraded     []string      // what certmedic cannot do now, in sentences
+
+	FailingReceivers []string       // receivers whose last notification could not be delivered
+	ClockSkew        *time.Duration // how far this clock is ahead of the CA's, negative: behind
+
+	Undecided Undecided
+	Support   map[string]Support
+}
+
 // subject is one thing that a rule is asked about, with its parents.
 type subject struct {
 	certmedic.Subject
 	facts    *Facts
 	endpoint *EndpointFacts
 	address  *AddressFacts
+	file     *FileFacts
 }
 
 // subjects lists what a rule about the given kind is asked about.
 func (f *Facts) subjects(about certmedic.SubjectKind) []subject {
 	name := f.Certificate.Name
-	if about == certmedic.AboutCertificate {
+	switch {
+	case (about == certmedic.AboutFleet) != (f.Fleet != nil):
+		return nil
+	case about == certmedic.AboutCertificate || about == certmedic.AboutFleet:
 		return []subject{{Subject: certmedic.Subject{Kind: about, Certificate: name}, facts: f}}
+	case about == certmedic.AboutFile:
+		return f.files()
 	}
 	var all []subject
 	for i := range f.Endpoints {
@@ -116,6 +183,15 @@ func (f *Facts) subjects(about certmedic.SubjectKind) []subject {
 				facts:   f, endpoint: e, address: a,
 			})
 		}
+	}
+	return all
+}
+
+func (f *Facts) files() []subject {
+	all := make([]subject, 0, len(f.Files))
+	for i := range f.Files {
+		of := certmedic.Subject{Kind: certmedic.AboutFile, Certificate: f.Certificate.Name, Endpoint: f.Files[i].Path}
+		all = append(all, subject{Subject: of, facts: f, file: &f.Files[i]})
 	}
 	return all
 }
@@ -149,7 +225,13 @@ type level struct {
 }
 
 func (s subject) each() []level {
+	if s.facts.Fleet != nil {
+		return []level{{s.facts.Fleet.Undecided, s.facts.Fleet.Support}}
+	}
 	levels := []level{{s.facts.Certificate.Undecided, s.facts.Certificate.Support}}
+	if s.file != nil {
+		levels = append(levels, level{s.file.Undecided, s.file.Support})
+	}
 	if s.endpoint != nil {
 		levels = append(levels, level{s.endpoint.Undecided, s.endpoint.Support})
 	}

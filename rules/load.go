@@ -123,9 +123,9 @@ func (l *loader) rule(i int, y ruleYAML) Rule {
 	}
 	l.seen[r.Name] = true
 	switch r.About {
-	case certmedic.AboutCertificate, certmedic.AboutEndpoint, certmedic.AboutAddress:
+	case certmedic.AboutCertificate, certmedic.AboutEndpoint, certmedic.AboutAddress, certmedic.AboutFile, certmedic.AboutFleet:
 	default:
-		l.problem(whole, 0, 0, "rule %q: about must be certificate, endpoint or address, not %q", r.Name, y.About)
+		l.problem(whole, 0, 0, "rule %q: about must be certificate, endpoint, address, file or fleet, not %q", r.Name, y.About)
 		return r
 	}
 	if !validSeverity(r.Severity) {

@@ -281,6 +281,7 @@ type Adjust struct {
 type LadderStep struct {
 	Do       certmedic.StepKind `yaml:"do" required:"true" enum:"notify reload redeploy rollback renew" doc:"Tell people, or take an action."`
 	After    time.Duration      `yaml:"after,omitempty" doc:"How long after the rule fired."`
+	When     string             `yaml:"when,omitempty" doc:"A condition, in CEL, that has to hold too for the step to be taken."`
 	Severity certmedic.Severity `yaml:"severity,omitempty" enum:"info warning critical" doc:"The severity from this step on."`
 }
 

@@ -28,6 +28,9 @@ type entry struct {
 
 	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
 
+	interval time.Duration // between two probes of an endpoint; 0: what was observed never gets old
+	advice   advice        // of the CA
+
 	memory store.Memory
 	state  rules.State
 	action *certmedic.Action // the last one that was journaled
@@ -319,6 +322,24 @@ func (e *entry) stage() certmedic.Stage {
 		return certmedic.StageDeployed
 	}
 	return certmedic.StageStored
+}
+
+// arrived reports, once for each new version, that it is served everywhere.
+func (e *entry) arrived() bool {
+	if !e.awaited || e.unseen() != "" || e.stage() != certmedic.StageServed {
+		return false
+	}
+	e.awaited = false
+	return true
+}
+
+// open returns the incidents that are pending or firing.
+func (e *entry) open() []certmedic.Incident {
+	open := make([]certmedic.Incident, 0, len(e.state.Instances))
+	for _, in := range e.state.Instances {
+		open = append(open, in.Incident)
+	}
+	return open
 }
 
 // acted takes an action that was journaled.

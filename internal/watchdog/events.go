@@ -38,8 +38,7 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	if quiet {
 		return
 	}
-	if e.awaited && e.unseen() == "" && e.stage() == certmedic.StageServed {
-		e.awaited = false
+	if e.arrived() {
 		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 	}
 	w.judgeLocked(e, now)

@@ -27,6 +27,7 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.driftFacts(&f.Certificate, now)
 	e.findingFacts(&f.Certificate)
 	e.actionFacts(&f.Certificate)
+	e.renewalFacts(&f.Certificate, now)
 	return f
 }
 

@@ -85,7 +85,7 @@ func severity(s certmedic.Status) int {
 func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
-		Endpoints: []EndpointView{}, Incidents: []certmedic.Incident{}, Action: e.action, Lock: e.stored.Lock,
+		Endpoints: []EndpointView{}, Incidents: e.open(), Action: e.action, Lock: e.stored.Lock,
 		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
@@ -99,9 +99,6 @@ func (e *entry) view() View {
 		if v.Drift == nil || since.Before(*v.Drift) {
 			v.Drift = &since
 		}
-	}
-	for _, in := range e.state.Instances {
-		v.Incidents = append(v.Incidents, in.Incident)
 	}
 	v.Hook = e.lastHook()
 	v.Status = e.status(v)

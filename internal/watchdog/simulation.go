@@ -1,0 +1,79 @@
+package watchdog
+
+import (
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// Simulation is the watchdog's picture of one certificate on a clock of the caller's: the
+// same picture, and the same facts of it, as in the daemon, without goroutines, timers, disk
+// or network. Scenario tests of rules run on it. It is for one goroutine.
+type Simulation struct {
+	e      *entry
+	engine *rules.Engine
+}
+
+// Simulate returns the picture of a certificate of which nothing is known yet. Endpoints are
+// probed every interval, and taken for unknown when they were not for some of them.
+func Simulate(c certmedic.Certificate, engine *rules.Engine, interval time.Duration) *Simulation {
+	s := &Simulation{engine: engine, e: newEntry(&c, store.Memory{}, rules.State{})}
+	s.e.interval = interval
+	return s
+}
+
+// Store takes a reading of the source, with what is wrong with the version in it, and
+// reports whether it is another version than before.
+func (s *Simulation) Store(now time.Time, stored certmedic.Stored, problems []certmedic.Finding) (renewed bool) {
+	renewed, _ = s.e.hold(stored, problems, now)
+	return renewed
+}
+
+// Observe takes the observation of one of the certificate's endpoints, and reports whether
+// the version that was stored last is now served everywhere for the first time.
+func (s *Simulation) Observe(o certmedic.Observation) (deployed bool) {
+	s.e.see(o)
+	return s.e.arrived()
+}
+
+// Acted takes an action that was journaled.
+func (s *Simulation) Acted(a certmedic.Action) { s.e.acted(a) }
+
+// Window takes what the CA says about when the version should be replaced; nil: nothing.
+func (s *Simulation) Window(version certmedic.Fingerprint, w *rules.Window) { s.e.window(version, w) }
+
+// Restart forgets what a restart of the daemon forgets.
+func (s *Simulation) Restart() {
+	fresh := newEntry(s.e.cert, s.e.memory, rules.Thaw(s.e.state))
+	fresh.interval, fresh.advice = s.e.interval, s.e.advice
+	if s.e.action != nil {
+		fresh.acted(*s.e.action)
+	}
+	s.e = fresh
+}
+
+// Judge has the rules judge the facts at now. Where change is not nil, it may change the
+// facts first.
+func (s *Simulation) Judge(now time.Time, change func(*rules.Facts)) rules.Result {
+	facts := s.e.facts(now)
+	if change != nil {
+		change(&facts)
+	}
+	result := s.engine.Evaluate(now, facts, s.e.state)
+	s.e.state = result.State
+	return result
+}
+
+// Open returns the incidents that are pending or firing.
+func (s *Simulation) Open() []certmedic.Incident { return s.e.open() }
+
+// Wants returns the actions that the rules ask for now.
+func (s *Simulation) Wants() []certmedic.ActionKind {
+	var kinds []certmedic.ActionKind
+	for _, w := range wants(s.e.state) {
+		kinds = append(kinds, w.Kind)
+	}
+	return kinds
+}
