@@ -77,3 +77,9 @@ func (s *Simulation) Wants() []certmedic.ActionKind {
 	}
 	return kinds
 }
+
+// View returns the picture as the daemon shows it to its exporter.
+func (s *Simulation) View() View { return s.e.view() }
+
+// Facts returns what the rules would be asked about at now.
+func (s *Simulation) Facts(now time.Time) rules.Facts { return s.e.facts(now) }
