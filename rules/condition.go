@@ -1,9 +1,10 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -26,9 +27,8 @@ const (
 // condition is a compiled `when`. The traced program records the value of every
 // sub-expression, for the sentence that says why it holds.
 type condition struct {
-	byName map[string]variable
-	uses   []string // the variables that it asks for
-	words  []string // the strings that it compares them with, such as finding codes
+	uses   []variable // what it asks for, each once
+	words  []string   // the strings that it compares them with, such as finding codes
 	ast    *cel.Ast
 	fast   cel.Program
 	traced cel.Program
@@ -62,11 +62,11 @@ func compile(when string, about certmedic.SubjectKind) (*condition, []*condition
 	if checked.OutputType() != cel.BoolType {
 		return nil, []*conditionError{{1, 1, fmt.Sprintf("the condition is a %s, it must be true or false", checked.OutputType())}}
 	}
-	c := &condition{byName: map[string]variable{}, ast: checked}
-	for _, v := range visible(about) {
-		c.byName[v.name] = v
+	if problems := append(badConstants(checked), tooCostly(env, checked)...); len(problems) > 0 {
+		return nil, problems
 	}
-	c.uses, c.words = mentions(checked)
+	c := &condition{ast: checked}
+	c.uses, c.words = mentions(checked, about)
 	fast, errFast := env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	traced, errTraced := env.Program(checked, cel.EvalOptions(cel.OptTrackState))
 	if err := errors.Join(errFast, errTraced); err != nil {
@@ -80,46 +80,21 @@ func compile(when string, about certmedic.SubjectKind) (*condition, []*condition
 func environment(about certmedic.SubjectKind) (*cel.Env, error) {
 	options := []cel.EnvOption{
 		cel.ExtendedValidations(),
+		cel.EnableMacroCallTracking(), // reasons quote macros as they were written
 		cel.CrossTypeNumericComparisons(true),
-		cel.Function("days", cel.Overload("days_int", []*cel.Type{cel.IntType}, cel.DurationType, cel.UnaryBinding(days)),
-			cel.Overload("days_double", []*cel.Type{cel.DoubleType}, cel.DurationType, cel.UnaryBinding(days))),
-		cel.Function("share", cel.Overload("share_of_lifetime", []*cel.Type{cel.DurationType, cel.DoubleType}, cel.DurationType, cel.BinaryBinding(share))),
-		cel.Macros(cel.GlobalMacro("share", 1, shareOfLifetime)),
 	}
+	options = append(options, functions()...)
 	for _, v := range visible(about) {
 		options = append(options, cel.Variable(v.name, v.typ))
 	}
 	return cel.NewEnv(options...)
 }
 
-// shareOfLifetime turns share(0.33) into a third of the certificate's lifetime.
-func shareOfLifetime(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
-	return f.NewCall("share", f.NewSelect(f.NewIdent("certificate"), "lifetime"), args[0]), nil
-}
-
-func days(n ref.Val) ref.Val {
-	switch n := n.(type) {
-	case types.Int:
-		return types.Duration{Duration: time.Duration(n) * 24 * time.Hour}
-	case types.Double:
-		return types.Duration{Duration: time.Duration(float64(n) * float64(24*time.Hour))}
-	}
-	return types.MaybeNoSuchOverloadErr(n)
-}
-
-func share(lifetime, part ref.Val) ref.Val {
-	life, okLife := lifetime.(types.Duration)
-	x, okPart := part.(types.Double)
-	if !okLife || !okPart {
-		return types.MaybeNoSuchOverloadErr(part)
-	}
-	return types.Duration{Duration: time.Duration(float64(life.Duration) * float64(x))}
-}
-
 // judge asks the condition about a subject. An error means that the rule itself is
 // broken for this subject, for example by a label that is not there.
-func (c *condition) judge(s subject) (verdict, error) {
-	out, _, err := c.fast.Eval(&activation{c.byName, s})
+func (c *condition) judge(s *subject) (verdict, error) {
+	s.asked = c.uses
+	out, _, err := c.fast.Eval(s)
 	if err != nil {
 		return undecided, fmt.Errorf("evaluating the condition for %q: %w", s.String(), err)
 	}
@@ -129,27 +104,47 @@ func (c *condition) judge(s subject) (verdict, error) {
 	case out == types.True:
 		return yes, nil
 	}
-	for _, name := range c.uses {
-		if s.incomplete(name) != "" {
+	for i := range c.uses {
+		if s.whyIncomplete(&c.uses[i]) != "" {
 			return undecided, nil
 		}
 	}
 	return no, nil
 }
 
-// mentions lists the variables and the string literals of an expression.
-func mentions(checked *cel.Ast) (variables, words []string) {
-	refs := checked.NativeRep().ReferenceMap()
+// why names what kept the condition from being decided.
+func (c *condition) why(s *subject) string {
+	for i := range c.uses {
+		if w := cmp.Or(s.whyUndecided(&c.uses[i]), s.whyIncomplete(&c.uses[i])); w != "" {
+			return w
+		}
+	}
+	return "undecided"
+}
+
+// mentions lists the variables and the string literals of an expression, each once.
+func mentions(checked *cel.Ast, about certmedic.SubjectKind) (uses []variable, words []string) {
+	refs, known := checked.NativeRep().ReferenceMap(), visible(about)
 	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if info, ok := refs[e.ID()]; ok && info.Name != "" && info.Value == nil {
-			variables = append(variables, info.Name)
-		}
-		if e.Kind() != ast.LiteralKind {
-			return
-		}
-		if word, ok := e.AsLiteral().(types.String); ok {
+		if word, ok := literal(e).(types.String); ok && !slices.Contains(words, string(word)) {
 			words = append(words, string(word))
 		}
+		info, ok := refs[e.ID()]
+		if !ok {
+			return
+		}
+		named := func(v variable) bool { return v.name == info.Name }
+		if i := slices.IndexFunc(known, named); i >= 0 && !slices.ContainsFunc(uses, named) {
+			uses = append(uses, known[i])
+		}
 	}))
-	return variables, words
+	return uses, words
+}
+
+// literal returns the value of a literal; nil of anything else.
+func literal(e ast.Expr) ref.Val {
+	if e.Kind() != ast.LiteralKind {
+		return nil
+	}
+	return e.AsLiteral()
 }

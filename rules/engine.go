@@ -4,16 +4,18 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/certmedic/certmedic"
 )
 
-// State is what the engine remembers about one certificate between evaluations. It is
-// plain data: whoever calls the engine keeps it over a restart.
+// State is what the engine remembers about one certificate, or the fleet, between
+// evaluations. It is plain data: whoever calls the engine keeps it over a restart.
 type State struct {
 	Episode   string     `json:"episode,omitempty"` // set while an incident of the certificate is firing
 	Instances []Instance `json:"instances"`
+	Fired     []Fired    `json:"fired,omitempty"` // what fired within the last hour, see [Instance.Damped]
 }
 
 // Instance is an incident with the timers that run on it.
@@ -21,11 +23,19 @@ type Instance struct {
 	certmedic.Incident
 	Held      time.Duration `json:"held"`      // how long the condition has held, frozen time not counted
 	Clear     time.Duration `json:"clear"`     // how long it has not held while firing
+	Burning   time.Duration `json:"burning"`   // how long it has been firing, frozen time counted
 	Seen      time.Time     `json:"seen"`      // of the last evaluation
 	Undecided string        `json:"undecided"` // why nothing could be said then; empty when it could
-	StepsDone int           `json:"steps_done"`
 
-	Climbed []certmedic.StepKind `json:"climbed"` // what the steps that were done asked for
+	// Damped is how long the condition has to be clear before the incident ends, where its
+	// rule asks for less: set for one that keeps coming back.
+	Damped time.Duration `json:"damped,omitempty"`
+	// Done are the steps of the ladder that were done, each by what it says, so that a
+	// changed ladder neither repeats nor loses one.
+	Done []string `json:"done,omitempty"`
+	// Climbed is what the incident asks for now: the steps that were done and whose
+	// conditions, where they have one, still hold.
+	Climbed []certmedic.StepKind `json:"climbed,omitempty"`
 }
 
 // Result is what one evaluation came to.
@@ -45,11 +55,14 @@ type RuleError struct {
 
 // Engine holds compiled rules. It is safe for concurrent use.
 type Engine struct {
-	rules []Rule
+	rules   []Rule
+	scratch sync.Pool // of *scratch
 }
 
 // New returns an engine for the rules, in the order given.
-func New(rules []Rule) *Engine { return &Engine{rules: rules} }
+func New(rules []Rule) *Engine {
+	return &Engine{rules: rules, scratch: sync.Pool{New: func() any { return &scratch{subjects: newSubjects()} }}}
+}
 
 // Rules returns the engine's rules.
 func (e *Engine) Rules() []Rule { return slices.Clone(e.rules) }
@@ -66,19 +79,24 @@ func Thaw(s State) State {
 	return s
 }
 
-// Evaluate judges the facts of one certificate at now. Subjects and rules that are gone
-// since the last evaluation end their incidents.
+// Evaluate judges the facts of one certificate, or of the fleet, at now. Rules about the
+// fleet are asked where the facts are about it, all others where not. Subjects and rules that
+// are gone since the last evaluation end their incidents. The same input gives the same
+// result, in the order of the rules and of the facts.
 func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
-	ev := evaluation{now: now, facts: &facts, old: map[instanceKey]Instance{}, result: Result{State: State{Episode: state.Episode}}}
-	for _, in := range state.Instances {
-		if in.Open() {
-			ev.old[instanceKey{in.Rule, in.Subject}] = in
-		}
+	own := e.scratch.Get().(*scratch)
+	defer e.scratch.Put(own)
+	own.begin(facts)
+	defer own.end()
+	ev := evaluation{
+		now: now, scratch: own, old: openInstances(state),
+		result: Result{State: State{Episode: state.Episode, Fired: recent(state.Fired, now)}},
 	}
 	for i := range e.rules {
 		rule := &e.rules[i]
-		for _, s := range facts.subjects(rule.About) {
-			ev.judge(rule, s)
+		about := own.subjects.about(rule.About)
+		for j := range about {
+			ev.judge(rule, &about[j])
 		}
 	}
 	ev.dropRest(state.Instances)
@@ -86,11 +104,29 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 	return ev.result
 }
 
+// scratch is memory that one evaluation after the other uses.
+type scratch struct {
+	facts    Facts
+	subjects *subjects
+}
+
+func (s *scratch) begin(f Facts) {
+	s.facts = f
+	s.subjects.gather(&s.facts)
+}
+
+// end lets go of what belongs to the caller.
+func (s *scratch) end() {
+	s.facts = Facts{}
+	s.subjects.reset()
+}
+
 // evaluation is the work of one Evaluate.
 type evaluation struct {
-	now    time.Time
-	facts  *Facts
-	old    map[instanceKey]Instance
+	now time.Time
+	*scratch
+	old    map[instanceKey]Instance // open before, and not judged yet
+	taken  map[instanceKey]bool     // judged, and open
 	result Result
 }
 
@@ -100,44 +136,81 @@ type instanceKey struct {
 	subject certmedic.Subject
 }
 
+func (in *Instance) key() instanceKey { return instanceKey{in.Rule, in.Subject} }
+
+// openInstances gives the open incidents by what they are about; nil where there are none,
+// as nearly always.
+func openInstances(state State) map[instanceKey]Instance {
+	if len(state.Instances) == 0 {
+		return nil
+	}
+	open := make(map[instanceKey]Instance, len(state.Instances))
+	for _, in := range state.Instances {
+		if in.Open() {
+			open[in.key()] = in
+		}
+	}
+	return open
+}
+
 // judge moves the incident of one rule and one subject on.
-func (ev *evaluation) judge(rule *Rule, s subject) {
-	k := instanceKey{rule.Name, s.Subject}
-	in, open := ev.old[k]
-	delete(ev.old, k)
+func (ev *evaluation) judge(rule *Rule, s *subject) {
 	v, err := rule.condition.judge(s)
 	if err != nil {
 		ev.result.Errors = append(ev.result.Errors, RuleError{rule.Name, err})
 	}
+	if v != yes && len(ev.old) == 0 {
+		return
+	}
+	k := instanceKey{rule.Name, s.Subject}
+	in, open := ev.old[k]
+	delete(ev.old, k)
 	switch {
-	case v == undecided && !open, v == no && !open:
+	case !open && (v != yes || ev.taken[k]):
 		return
 	case v == undecided:
-		in.Undecided = why(rule, s, err)
-		in.Seen = ev.now
+		in = ev.freeze(rule, s, in, err)
 	case v == yes:
 		in = ev.hold(rule, s, in, open)
 	default:
 		in = ev.clear(rule, in)
 	}
 	if in.Open() {
-		in = ev.climb(rule, in)
-		ev.result.State.Instances = append(ev.result.State.Instances, in)
+		in = ev.climb(rule, s, in)
+		ev.keep(in)
 	}
 }
 
-// hold handles a condition that is true now.
-func (ev *evaluation) hold(rule *Rule, s subject, in Instance, open bool) Instance {
-	if !open {
-		in = Instance{Incident: certmedic.Incident{
-			Rule: rule.Name, Subject: s.Subject, State: certmedic.StatePending,
-			Severity: rule.Severity, Runbook: rule.Runbook, PendingAt: ev.now,
-		}}
-		in.ID = fmt.Sprintf("%s/%s/%d", rule.Name, s.Subject.String(), ev.now.UnixMilli())
-	} else if in.Undecided == "" && in.Clear == 0 {
-		in.Held += max(0, ev.now.Sub(in.Seen))
+// keep adds an incident to the state, and notes that a second subject of the same name, if
+// there is one, is to have none.
+func (ev *evaluation) keep(in Instance) {
+	if ev.taken == nil {
+		ev.taken = map[instanceKey]bool{}
 	}
-	in.Seen, in.Undecided, in.Clear, in.ClearedAt = ev.now, "", 0, time.Time{}
+	ev.taken[in.key()] = true
+	ev.result.State.Instances = append(ev.result.State.Instances, in)
+}
+
+// freeze handles a condition of which nothing can be said now.
+func (ev *evaluation) freeze(rule *Rule, s *subject, in Instance, err error) Instance {
+	in = ev.look(in)
+	if err != nil {
+		in.Undecided = err.Error()
+	} else {
+		in.Undecided = rule.condition.why(s)
+	}
+	return in
+}
+
+// hold handles a condition that is true now.
+func (ev *evaluation) hold(rule *Rule, s *subject, in Instance, open bool) Instance {
+	if !open {
+		in = ev.open(rule, s)
+	} else if in.Undecided == "" && in.ClearedAt.IsZero() {
+		in.Held += ev.since(in.Seen)
+	}
+	in = ev.look(in)
+	in.Undecided, in.Clear, in.ClearedAt = "", 0, time.Time{}
 	ev.describe(rule, s, &in)
 	if in.State == certmedic.StateFiring {
 		return in
@@ -149,10 +222,25 @@ func (ev *evaluation) hold(rule *Rule, s subject, in Instance, open bool) Instan
 		ev.wake(ev.now.Add(rule.For - in.Held))
 		return in
 	}
+	return ev.fire(in)
+}
+
+func (ev *evaluation) open(rule *Rule, s *subject) Instance {
+	return Instance{Seen: ev.now, Incident: certmedic.Incident{
+		ID:   fmt.Sprintf("%s/%s/%d", rule.Name, s.Subject.String(), ev.now.UnixMilli()),
+		Rule: rule.Name, Subject: s.Subject, State: certmedic.StatePending,
+		Severity: rule.Severity, Runbook: rule.Runbook, PendingAt: ev.now,
+	}}
+}
+
+// fire turns a pending incident into a firing one.
+func (ev *evaluation) fire(in Instance) Instance {
 	in.State, in.FiringAt = certmedic.StateFiring, ev.now
+	ev.result.State.Fired, in.Damped = fired(ev.result.State.Fired, in, ev.now)
 	ev.beginEpisode()
 	in.Episode = ev.result.State.Episode
-	in.DedupKey = "certmedic/" + in.Subject.Certificate + "/" + in.Episode
+	whose := cmp.Or(in.Subject.Certificate, "fleet")
+	in.DedupKey = "certmedic/" + whose + "/" + in.Episode
 	ev.emit(certmedic.TransitionFiring, in.Incident, certmedic.Step{})
 	return in
 }
@@ -165,15 +253,28 @@ func (ev *evaluation) clear(rule *Rule, in Instance) Instance {
 	if in.ClearedAt.IsZero() {
 		in.ClearedAt = ev.now
 	} else if in.Undecided == "" {
-		in.Clear += max(0, ev.now.Sub(in.Seen))
+		in.Clear += ev.since(in.Seen)
 	}
-	in.Seen, in.Undecided = ev.now, ""
-	if in.Clear < rule.KeepFiringFor {
-		ev.wake(ev.now.Add(rule.KeepFiringFor - in.Clear))
+	in = ev.look(in)
+	in.Undecided = ""
+	if keep := max(rule.KeepFiringFor, in.Damped); in.Clear < keep {
+		ev.wake(ev.now.Add(keep - in.Clear))
 		return in
 	}
 	return ev.end(in, certmedic.TransitionResolved)
 }
+
+// look notes that the incident was looked at. A clock that was set back adds nothing to any
+// timer, and takes nothing away.
+func (ev *evaluation) look(in Instance) Instance {
+	if in.State == certmedic.StateFiring {
+		in.Burning += ev.since(in.Seen)
+	}
+	in.Seen = ev.now
+	return in
+}
+
+func (ev *evaluation) since(t time.Time) time.Duration { return max(0, ev.now.Sub(t)) }
 
 func (ev *evaluation) end(in Instance, kind certmedic.TransitionKind) Instance {
 	in.State, in.EndedAt, in.NextStep = certmedic.StateResolved, ev.now, ""
@@ -181,61 +282,41 @@ func (ev *evaluation) end(in Instance, kind certmedic.TransitionKind) Instance {
 	return in
 }
 
-// climb emits the rungs of the ladder that are due, each once. Nothing is climbed while the
-// condition is undecided or has cleared: no step follows from facts that are stale.
-func (ev *evaluation) climb(rule *Rule, in Instance) Instance {
-	if in.State != certmedic.StateFiring || in.Undecided != "" || !in.ClearedAt.IsZero() {
-		return in
-	}
-	in.NextStep = ""
-	for in.StepsDone < len(rule.Ladder) {
-		step := rule.Ladder[in.StepsDone]
-		due := in.FiringAt.Add(step.After)
-		if due.After(ev.now) {
-			in.NextStep = fmt.Sprintf("%s at %s", step.Do, due.UTC().Format(time.RFC3339))
-			ev.wake(due)
-			return in
-		}
-		if step.Severity != "" {
-			in.Severity = step.Severity
-		}
-		in.StepsDone++
-		in.Climbed = append(slices.Clip(in.Climbed), step.Do)
-		ev.emit(certmedic.TransitionStep, in.Incident, step)
-	}
-	return in
-}
-
 // describe brings the words of an incident up to date.
-func (ev *evaluation) describe(rule *Rule, s subject, in *Instance) {
+func (ev *evaluation) describe(rule *Rule, s *subject, in *Instance) {
 	reason, used := rule.condition.because(s)
-	in.Reason = reason
 	members, evidence := []string{}, []certmedic.Evidence{}
-	for _, name := range used {
-		for _, key := range append([]string{name}, keys(name, rule.condition.words)...) {
-			support := s.support(key)
+	for i := range used {
+		v := &used[i]
+		keys := []string{v.name}
+		for _, word := range rule.condition.words {
+			keys = append(keys, v.name+":"+word)
+		}
+		for _, key := range keys {
+			support := s.supportOf(v, key)
 			members = append(members, support.Members...)
-			evidence = append(evidence, support.Evidence...)
+			evidence = appendNew(evidence, support.Evidence)
 		}
 	}
 	slices.Sort(members)
-	in.Members, in.Evidence = slices.Compact(members), evidence
+	in.Reason, in.Members, in.Evidence = reason, slices.Compact(members), evidence
 	c := &ev.facts.Certificate
 	data := SummaryData{
 		Subject: s.String(), Certificate: c.Name, Labels: c.Labels, Members: in.Members,
 		Reason: reason, Stage: c.Stage,
 	}
-	if s.undecided("certificate.served_expires_in") == "" {
+	if c.Undecided["certificate.served_expires_in"] == "" && c.ServedExpiresIn > 0 {
 		data.ExpiresIn = duration(c.ServedExpiresIn)
 	}
 	in.Summary = rule.summarize(data)
 }
 
-// keys names what backs the words of a list, see [CertificateFacts.Support].
-func keys(name string, words []string) []string {
-	all := make([]string, 0, len(words))
-	for _, w := range words {
-		all = append(all, name+":"+w)
+// appendNew appends the lines that are not there yet: variables may rest on the same ones.
+func appendNew(all, more []certmedic.Evidence) []certmedic.Evidence {
+	for _, line := range more {
+		if !slices.Contains(all, line) {
+			all = append(all, line)
+		}
 	}
 	return all
 }
@@ -243,15 +324,17 @@ func keys(name string, words []string) []string {
 // dropRest ends the incidents whose rule or subject is gone.
 func (ev *evaluation) dropRest(before []Instance) {
 	for _, in := range before {
-		if _, left := ev.old[instanceKey{in.Rule, in.Subject}]; !left {
+		left, found := ev.old[in.key()]
+		if !found {
 			continue
 		}
+		delete(ev.old, in.key())
 		kind := certmedic.TransitionDropped
-		if in.State == certmedic.StateFiring {
+		if left.State == certmedic.StateFiring {
 			kind = certmedic.TransitionResolved
 		}
-		in.Reason = "no longer watched by this rule"
-		ev.end(in, kind)
+		left.Reason = "no longer watched by this rule"
+		ev.end(left, kind)
 	}
 }
 
@@ -263,8 +346,8 @@ func (ev *evaluation) beginEpisode() {
 
 // endEpisode ends the certificate's episode once nothing is firing any more.
 func (ev *evaluation) endEpisode() {
-	for _, in := range ev.result.State.Instances {
-		if in.State == certmedic.StateFiring {
+	for i := range ev.result.State.Instances {
+		if ev.result.State.Instances[i].State == certmedic.StateFiring {
 			return
 		}
 	}
@@ -280,17 +363,4 @@ func (ev *evaluation) wake(at time.Time) {
 	if ev.result.Next.IsZero() || at.Before(ev.result.Next) {
 		ev.result.Next = at
 	}
-}
-
-// why names what kept the rule from being decided.
-func why(rule *Rule, s subject, err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	for _, name := range rule.condition.uses {
-		if w := cmp.Or(s.undecided(name), s.incomplete(name)); w != "" {
-			return w
-		}
-	}
-	return "undecided"
 }

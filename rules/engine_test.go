@@ -184,37 +184,6 @@ func TestMissingLabelIsAnErrorNotSilence(t *testing.T) {
 	}
 }
 
-func TestReasonComesFromTheEvaluation(t *testing.T) {
-	tests := []struct{ name, when, want string }{
-		{"a comparison shows both sides", `certificate.remaining_ratio < 0.25`, "remaining ratio 0.2 < 0.25"},
-		{"a duration reads like a person says it", `certificate.served_expires_in < days(3)`, "served expires in 40 h < 3.0 d"},
-		{"a share is of the lifetime", `certificate.served_expires_in < share(0.5)`, "served expires in 40 h < 45.0 d"},
-		{"both parts of a conjunction", `certificate.drift && certificate.stage == "stored"`, `drift and stage "stored" == "stored"`},
-		{"only the branches that hold", `certificate.expired || certificate.drift`, "drift"},
-		{"membership names the member", `"expired" in certificate.findings`, `findings has "expired"`},
-		{"a negation", `!certificate.served_ok`, "not served ok"},
-	}
-	facts := CertificateFacts{
-		Name: "shop", Drift: true, Stage: certmedic.StageStored, RemainingRatio: 0.2, ServedExpiresIn: 40 * time.Hour,
-		Lifetime: 90 * 24 * time.Hour, Findings: []string{"expired"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			c, problems := compile(tt.when, certmedic.AboutCertificate)
-			if len(problems) > 0 {
-				t.Fatal(problems)
-			}
-			s := (&Facts{Certificate: facts}).subjects(certmedic.AboutCertificate)[0]
-			if v, err := c.judge(s); v != yes || err != nil {
-				t.Fatalf("verdict %v, %v", v, err)
-			}
-			if got, _ := c.because(s); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestSupportBacksTheVariablesThatWereUsed(t *testing.T) {
 	facts := CertificateFacts{Drift: true, Support: map[string]Support{
 		"certificate.drift":   {Members: []string{"b", "a", "b"}, Evidence: []certmedic.Evidence{{Source: "a", Line: "serves the old one"}}},
@@ -225,6 +194,17 @@ func TestSupportBacksTheVariablesThatWereUsed(t *testing.T) {
 	in := l.state.Instances[0]
 	if !slices.Equal(in.Members, []string{"a", "b"}) || len(in.Evidence) != 1 {
 		t.Errorf("members %v, evidence %v", in.Members, in.Evidence)
+	}
+}
+
+func TestEvidenceIsShownOnce(t *testing.T) {
+	support := Support{Evidence: []certmedic.Evidence{{Source: "a", Line: "connection refused"}}}
+	e := engine(t, `rules: [{name: r, about: endpoint, severity: info, when: "!endpoint.reachable && !endpoint.vanished && !endpoint.reachable"}]`)
+	got := e.Evaluate(start(), Facts{Endpoints: []EndpointFacts{{
+		Address: "a", Support: map[string]Support{"endpoint.reachable": support, "endpoint.vanished": support},
+	}}}, State{})
+	if in := got.State.Instances[0]; len(in.Evidence) != 1 {
+		t.Errorf("evidence %v", in.Evidence)
 	}
 }
 

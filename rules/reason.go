@@ -2,13 +2,17 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -16,114 +20,291 @@ import (
 )
 
 // because says why the condition holds for the subject, from the values that its parts had
-// in a traced evaluation ("remaining ratio 0.21 < 0.25"), and which variables it used.
-func (c *condition) because(s subject) (reason string, used []string) {
-	_, details, err := c.traced.Eval(&activation{c.byName, s})
+// in a traced evaluation ("remaining ratio 0.21 < 0.25"), and which variables that rests on.
+func (c *condition) because(s *subject) (reason string, used []variable) {
+	t := tracer{condition: c, root: c.ast.NativeRep()}
+	s.asked = c.uses
+	_, details, err := c.traced.Eval(s)
 	if err != nil || details == nil {
-		return "", nil
+		return t.text(t.root.Expr()), nil
 	}
-	t := tracer{refs: c.ast.NativeRep().ReferenceMap(), state: details.State(), words: c.words}
-	reason = t.explain(c.ast.NativeRep().Expr())
+	t.state = details.State()
+	reason = t.because(t.root.Expr(), true)
 	return reason, t.used
 }
 
+// tracer puts the values of an evaluation into words.
 type tracer struct {
-	refs  map[int64]*ast.ReferenceInfo
-	state interpreter.EvalState
-	words []string // of the condition
-	used  []string
+	condition *condition
+	root      *ast.AST
+	state     interpreter.EvalState
+	used      []variable
 }
 
-// explain renders the parts of a true expression that made it true.
-func (t *tracer) explain(e ast.Expr) string {
-	if e.Kind() == ast.ComprehensionKind {
-		return t.explainList(e.AsComprehension().IterRange())
-	}
-	if e.Kind() != ast.CallKind {
-		return t.operand(e)
+// because says why a boolean expression is what it is.
+func (t *tracer) because(e ast.Expr, holds bool) string {
+	switch {
+	case e.Kind() == ast.ComprehensionKind:
+		return t.macro(e, holds)
+	case e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly():
+		return t.name(e.AsSelect().Operand()) + choose(holds, " has ", " lacks ") + strconv.Quote(e.AsSelect().FieldName())
+	case t.variable(e) != nil:
+		return choose(holds, "", "not ") + t.name(e)
+	case e.Kind() != ast.CallKind:
+		return t.quote(e, holds)
 	}
 	call := e.AsCall()
 	switch call.FunctionName() {
 	case operators.LogicalAnd:
-		return t.explain(call.Args()[0]) + " and " + t.explain(call.Args()[1])
+		return t.parts(call.Args(), holds, choose(holds, " and ", ", and "))
 	case operators.LogicalOr:
-		return t.explainOr(call.Args())
+		return t.parts(call.Args(), holds, choose(holds, ", and ", " and "))
 	case operators.LogicalNot:
-		return "not " + strings.TrimSuffix(t.operand(call.Args()[0]), " false")
+		return t.because(call.Args()[0], !holds)
+	case operators.Conditional:
+		return t.conditional(call.Args(), holds)
 	case operators.In:
-		return t.operand(call.Args()[1]) + " has " + t.operand(call.Args()[0])
+		return t.membership(call.Args()[0], call.Args()[1], holds)
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:
-		op, _ := operators.FindReverse(call.FunctionName())
-		return t.operand(call.Args()[0]) + " " + op + " " + t.value(call.Args()[1])
+		return t.operand(call.Args()[0]) + " " + symbol(call.FunctionName(), holds) + " " + t.operandRight(call.Args()[1])
+	}
+	return t.test(e, holds)
+}
+
+// parts joins those parts that made a conjunction or a disjunction what it is.
+func (t *tracer) parts(all []ast.Expr, holds bool, separator string) string {
+	var said []string
+	for _, e := range all {
+		if v, ok := t.state.Value(e.ID()); ok && v == types.Bool(holds) {
+			said = append(said, t.because(e, holds))
+		}
+	}
+	return strings.Join(said, separator)
+}
+
+// conditional says which way `a ? b : c` went, and why that is what it is.
+func (t *tracer) conditional(args []ast.Expr, holds bool) string {
+	v, ok := t.state.Value(args[0].ID())
+	if way, isBool := v.(types.Bool); ok && isBool {
+		return t.because(args[0], bool(way)) + " and " + t.because(args[choose(bool(way), 1, 2)], holds)
+	}
+	return t.because(args[1], holds)
+}
+
+// symbol is how a comparison is written that holds, or the opposite of one that does not.
+func symbol(function string, holds bool) string {
+	if !holds {
+		switch function {
+		case operators.Less:
+			function = operators.GreaterEquals
+		case operators.LessEquals:
+			function = operators.Greater
+		case operators.Greater:
+			function = operators.LessEquals
+		case operators.GreaterEquals:
+			function = operators.Less
+		case operators.Equals:
+			function = operators.NotEquals
+		case operators.NotEquals:
+			function = operators.Equals
+		}
+	}
+	written, _ := operators.FindReverse(function)
+	return written
+}
+
+// membership says what is in a list or a table, or is not.
+func (t *tracer) membership(item, list ast.Expr, holds bool) string {
+	switch {
+	case list.Kind() == ast.ListKind:
+		return t.operand(item) + choose(holds, " is one of ", " is none of ") + t.value(list)
+	case holds:
+		return t.name(list) + " has " + t.operandRight(item)
+	}
+	return t.operand(list) + " lacks " + t.operandRight(item)
+}
+
+// test puts calls such as a.startsWith(b) into words; any other one is quoted.
+func (t *tracer) test(e ast.Expr, holds bool) string {
+	call := e.AsCall()
+	args := call.Args()
+	if call.IsMemberFunction() {
+		args = append([]ast.Expr{call.Target()}, args...)
+	}
+	var verb string
+	switch call.FunctionName() {
+	case overloads.Contains:
+		verb = choose(holds, " contains ", " does not contain ")
+	case overloads.StartsWith:
+		verb = choose(holds, " starts with ", " does not start with ")
+	case overloads.EndsWith:
+		verb = choose(holds, " ends with ", " does not end with ")
+	case overloads.Matches:
+		verb = choose(holds, " matches ", " does not match ")
+	}
+	if verb == "" || len(args) != 2 {
+		return t.quote(e, holds)
+	}
+	return t.operand(args[0]) + verb + t.operandRight(args[1])
+}
+
+// macro says which entries of a list made `exists` true: the words of the condition that are
+// in the list, else the entry at which it stopped looking. Other macros are quoted.
+func (t *tracer) macro(e ast.Expr, holds bool) string {
+	called, ok := t.root.SourceInfo().GetMacroCall(e.ID())
+	if !ok || !holds || called.Kind() != ast.CallKind || called.AsCall().FunctionName() != operators.Exists {
+		return t.quote(e, holds)
+	}
+	loop := e.AsComprehension()
+	value, _ := t.state.Value(loop.IterRange().ID())
+	list, _ := value.(traits.Container)
+	var found []string
+	var last ref.Val
+	ast.PreOrderVisit(loop.LoopStep(), ast.NewExprVisitor(func(inner ast.Expr) {
+		if word, ok := literal(inner).(types.String); ok && list != nil && list.Contains(word) == types.True {
+			found = append(found, render(word))
+		}
+		if inner.Kind() == ast.IdentKind && inner.AsIdent() == loop.IterVar() {
+			last, _ = t.state.Value(inner.ID())
+		}
+	}))
+	if len(found) == 0 && last != nil {
+		found = append(found, render(last))
+	}
+	if len(found) == 0 {
+		return t.quote(e, holds)
+	}
+	return t.name(loop.IterRange()) + " has " + strings.Join(found, ", ")
+}
+
+// quote shows an expression as it is written, with the values of its variables.
+func (t *tracer) quote(e ast.Expr, holds bool) string {
+	said := choose(holds, "", "not ") + t.text(e)
+	var values []string
+	for _, v := range t.within(e) {
+		values = append(values, t.valueOf(v))
+	}
+	if len(values) > 0 {
+		said += " with " + strings.Join(values, ", ")
+	}
+	return said
+}
+
+// operand renders one side of a comparison: a variable or a calculation with its value.
+func (t *tracer) operand(e ast.Expr) string {
+	if literal(e) != nil || e.Kind() == ast.ListKind || isQuantity(e) {
+		return t.value(e)
+	}
+	v, ok := t.state.Value(e.ID())
+	if !ok || v == types.True {
+		return t.name(e)
+	}
+	if _, table := v.(traits.Mapper); table {
+		return t.name(e)
+	}
+	return t.name(e) + " " + render(v)
+}
+
+// operandRight renders the other side, where a calculation is said by its value alone.
+func (t *tracer) operandRight(e ast.Expr) string {
+	if e.Kind() == ast.CallKind && t.variable(e) == nil {
+		return t.value(e)
 	}
 	return t.operand(e)
 }
 
-// explainOr keeps the branches that hold; the others say nothing about why.
-func (t *tracer) explainOr(branches []ast.Expr) string {
-	var parts []string
-	for _, b := range branches {
-		if v, ok := t.state.Value(b.ID()); ok && v == types.True {
-			parts = append(parts, t.explain(b))
-		}
-	}
-	return strings.Join(parts, ", and ")
+// isQuantity reports whether an expression is a way to write a duration or a time.
+func isQuantity(e ast.Expr) bool {
+	return e.Kind() == ast.CallKind &&
+		slices.Contains([]string{funcDays, funcShare, overloads.TypeConvertDuration, overloads.TypeConvertTimestamp}, e.AsCall().FunctionName())
 }
 
-// explainList says which of the words of a condition are in the list that it looks through.
-func (t *tracer) explainList(list ast.Expr) string {
-	named := t.operand(list)
-	value, _ := t.state.Value(list.ID())
-	held, ok := value.(traits.Lister)
-	if !ok {
-		return named
-	}
-	var found []string
-	for _, word := range t.words {
-		if held.Contains(types.String(word)) == types.True {
-			found = append(found, strconv.Quote(word))
-		}
-	}
-	return named + " has " + strings.Join(found, ", ")
-}
-
-// operand renders a variable with its value, or just a value.
-func (t *tracer) operand(e ast.Expr) string {
-	info, ok := t.refs[e.ID()]
-	if !ok || info.Name == "" {
-		return t.value(e)
-	}
-	t.used = append(t.used, info.Name)
-	short := strings.ReplaceAll(info.Name[strings.LastIndex(info.Name, ".")+1:], "_", " ")
-	v, ok := t.state.Value(e.ID())
-	if !ok || v == types.True {
-		return short
-	}
-	if _, isList := v.(interface{ Size() ref.Val }); isList && v.Type() != types.StringType {
-		return short
-	}
-	return short + " " + render(v)
-}
-
+// value renders the value of an expression.
 func (t *tracer) value(e ast.Expr) string {
-	if info, ok := t.refs[e.ID()]; ok && info.Name != "" {
-		t.used = append(t.used, info.Name)
-	}
-	if e.Kind() == ast.CallKind {
-		for _, arg := range e.AsCall().Args() {
-			if info, ok := t.refs[arg.ID()]; ok && info.Name != "" {
-				t.used = append(t.used, info.Name)
-			}
-		}
+	t.within(e)
+	if v := literal(e); v != nil {
+		return render(v)
 	}
 	if v, ok := t.state.Value(e.ID()); ok {
 		return render(v)
 	}
-	if e.Kind() == ast.LiteralKind {
-		return render(e.AsLiteral())
-	}
-	return "?"
+	return t.text(e)
 }
+
+// name says what is asked for: "remaining ratio" is certificate.remaining_ratio. What is
+// more than a variable is shown as it is written.
+func (t *tracer) name(e ast.Expr) string {
+	t.within(e)
+	if v := t.variable(e); v != nil {
+		return spoken(v.name)
+	}
+	return t.text(e)
+}
+
+func spoken(variable string) string {
+	_, short, _ := strings.Cut(variable, ".")
+	return strings.ReplaceAll(short, "_", " ")
+}
+
+// valueOf renders a variable with its value.
+func (t *tracer) valueOf(v variable) string {
+	said := spoken(v.name)
+	ast.PreOrderVisit(t.root.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if named := t.variable(e); named != nil && named.name == v.name {
+			said = t.operand(e)
+		}
+	}))
+	return said
+}
+
+// variable returns the variable that an expression is; nil where it is something else.
+func (t *tracer) variable(e ast.Expr) *variable {
+	info, ok := t.root.ReferenceMap()[e.ID()]
+	if !ok {
+		return nil
+	}
+	i := slices.IndexFunc(t.condition.uses, func(v variable) bool { return v.name == info.Name })
+	if i < 0 {
+		return nil
+	}
+	return &t.condition.uses[i]
+}
+
+// within returns the variables within an expression, and notes that the reason rests on them.
+func (t *tracer) within(e ast.Expr) []variable {
+	var found []variable
+	add := func(list []variable, v variable) []variable {
+		if slices.ContainsFunc(list, func(known variable) bool { return known.name == v.name }) {
+			return list
+		}
+		return append(list, v)
+	}
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(inner ast.Expr) {
+		if v := t.variable(inner); v != nil {
+			found, t.used = add(found, *v), add(t.used, *v)
+		}
+	}))
+	return found
+}
+
+// levels matches what stands before the names of variables.
+var levels = regexp.MustCompile(`\b(certificate|endpoint|address|file|fleet)\.`)
+
+// text returns an expression as it is written, on one line and without the levels of its
+// variables.
+func (t *tracer) text(e ast.Expr) string {
+	written, err := cel.ExprToString(e, t.root.SourceInfo())
+	if err != nil {
+		return "the condition holds"
+	}
+	return levels.ReplaceAllString(strings.Join(strings.Fields(written), " "), "")
+}
+
+// How much of a value is shown.
+const (
+	shownEntries = 3
+	shownRunes   = 120
+)
 
 func render(v ref.Val) string {
 	switch v := v.(type) {
@@ -132,9 +313,32 @@ func render(v ref.Val) string {
 	case types.Double:
 		return strconv.FormatFloat(float64(v), 'g', 3, 64)
 	case types.String:
-		return strconv.Quote(string(v))
+		return renderText(string(v))
+	case traits.Lister:
+		return renderList(v)
+	case traits.Mapper:
+		return fmt.Sprintf("{%v entries}", v.Size().Value())
 	}
 	return fmt.Sprint(v.Value())
+}
+
+func renderText(s string) string {
+	if utf8.RuneCountInString(s) > shownRunes {
+		s = string([]rune(s)[:shownRunes]) + "..."
+	}
+	return strconv.Quote(s)
+}
+
+func renderList(l traits.Lister) string {
+	size, ok := l.Size().(types.Int)
+	if !ok || size > shownEntries {
+		return fmt.Sprintf("[%v entries]", l.Size().Value())
+	}
+	var entries []string
+	for i := types.Int(0); i < size; i++ {
+		entries = append(entries, render(l.Get(i)))
+	}
+	return "[" + strings.Join(entries, ", ") + "]"
 }
 
 // duration renders a duration the way a person would say it.
@@ -150,4 +354,9 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%.0f s", d.Seconds())
 }
 
-var _ cel.Activation = (*activation)(nil)
+func choose[T any](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
+}

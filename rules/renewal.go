@@ -29,8 +29,9 @@ const (
 // How late is late. certbot and others renew when a third of the life is left, or half of it
 // where it is short; the CA's window lies there too. A renewal is overdue when a further
 // twelfth has passed, and for those who renew long certificates by hand 21 days before the
-// end. What was learnt counts once three versions were replaced, of them the last ten; a
-// renewal that somebody forced early does not make all that follow overdue.
+// end. What was learnt counts once three versions were replaced, of them the last ten: a tenth
+// of the life later, or half of what is then left of it. A renewal that somebody forced early
+// does not make all that follow overdue.
 const (
 	shortLife     = 10 * 24 * time.Hour
 	shareLeft     = 1.0 / 4
@@ -40,7 +41,7 @@ const (
 	learntOver    = 10
 	learntSlack   = 0.1
 	learntAtLeast = 0.6
-	learntAtMost  = 0.9
+	learntAtMost  = 0.98
 )
 
 // Due returns from when on the replacement of a version is overdue, and what that follows
@@ -52,7 +53,7 @@ func (r Renewal) Due(leaf certmedic.CertFacts) (due time.Time, basis string) {
 	}
 	life := leaf.Lifetime()
 	if age, ok := r.Age(); ok {
-		share := min(max(age+learntSlack, learntAtLeast), learntAtMost)
+		share := min(max(age+min(learntSlack, (1-age)/2), learntAtLeast), learntAtMost)
 		return leaf.NotBefore.Add(part(life, share)), BasisLearnt
 	}
 	left := min(part(life, shareLeft), mostLeft)

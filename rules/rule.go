@@ -1,8 +1,10 @@
 package rules
 
 import (
-	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -13,9 +15,11 @@ import (
 
 // Rule is one compiled rule.
 type Rule struct {
+	File          string // where it stands
+	Line          int
 	Name          string
 	About         certmedic.SubjectKind
-	When          string // the CEL condition as written
+	When          string // the CEL condition as written, or what its named conditions stand for
 	For           time.Duration
 	KeepFiringFor time.Duration
 	Severity      certmedic.Severity
@@ -24,18 +28,8 @@ type Rule struct {
 	Ladder        []certmedic.Step // at least one step
 
 	condition *condition
+	whens     []*condition // of the steps of the ladder, in its order; nil for one without
 	summary   *template.Template
-}
-
-// SummaryData is what a rule's summary may use.
-type SummaryData struct {
-	Subject     string
-	Certificate string
-	Labels      map[string]string
-	Members     []string
-	Reason      string
-	ExpiresIn   string // of what is served soonest, such as "40 h"; empty where not known
-	Stage       certmedic.Stage
 }
 
 // Adjust changes a rule without rewriting it. Zero fields change nothing.
@@ -49,11 +43,12 @@ type Adjust struct {
 }
 
 // Adjusted returns the rules with the adjustments made, those that were disabled left out.
-// An adjustment of a rule that does not exist is an error that names it.
+// The error names every rule that does not exist, and every step that cannot be.
 func Adjusted(rules []Rule, adjust map[string]Adjust) ([]Rule, error) {
-	for name := range adjust {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(adjust)) {
 		if !slices.ContainsFunc(rules, func(r Rule) bool { return r.Name == name }) {
-			return nil, fmt.Errorf("adjusting rule %q: there is no such rule", name)
+			errs = append(errs, fmt.Errorf("adjusting rule %q: there is no such rule", name))
 		}
 	}
 	var out []Rule
@@ -62,32 +57,65 @@ func Adjusted(rules []Rule, adjust map[string]Adjust) ([]Rule, error) {
 		if a.Disabled {
 			continue
 		}
-		if a.For != nil {
-			r.For = *a.For
-		}
-		if a.KeepFiringFor != nil {
-			r.KeepFiringFor = *a.KeepFiringFor
-		}
-		if a.Severity != "" {
-			r.Severity = a.Severity
-		}
-		if a.Runbook != "" {
-			r.Runbook = a.Runbook
-		}
-		if len(a.Ladder) > 0 {
-			r.Ladder = a.Ladder
+		for _, err := range r.adjust(a) {
+			errs = append(errs, fmt.Errorf("adjusting rule %q: %w", r.Name, err))
 		}
 		out = append(out, r)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-// summarize renders the rule's summary; a template that cannot be rendered falls back to
-// the rule's name, so that a bad summary never silences an alert.
-func (r *Rule) summarize(data SummaryData) string {
-	var b bytes.Buffer
-	if err := r.summary.Execute(&b, data); err != nil {
-		return r.Name + ": " + data.Subject
+func (r *Rule) adjust(a Adjust) []error {
+	if a.For != nil {
+		r.For = *a.For
 	}
-	return strings.TrimSpace(b.String())
+	if a.KeepFiringFor != nil {
+		r.KeepFiringFor = *a.KeepFiringFor
+	}
+	if r.For < 0 || r.For > maxWait || r.KeepFiringFor < 0 || r.KeepFiringFor > maxWait {
+		return []error{errors.New("for and keep_firing_for lie between 0 and 366 days")}
+	}
+	r.Severity = cmp.Or(a.Severity, r.Severity)
+	r.Runbook = cmp.Or(a.Runbook, r.Runbook)
+	if len(a.Ladder) == 0 {
+		return nil
+	}
+	return r.replaceLadder(a.Ladder)
+}
+
+// replaceLadder gives the rule another ladder.
+func (r *Rule) replaceLadder(ladder []certmedic.Step) []error {
+	if len(ladder) > maxSteps {
+		return []error{fmt.Errorf("the ladder has %d steps, it may have %d", len(ladder), maxSteps)}
+	}
+	var errs []error
+	whens := make([]*condition, len(ladder))
+	for i, step := range ladder {
+		if why := badStep(step, ladder[:i]); why != "" {
+			errs = append(errs, fmt.Errorf("step %d (%s): %s", i+1, step.Do, why))
+		}
+		if step.When == "" {
+			continue
+		}
+		if why := badLength(step.When); why != "" {
+			errs = append(errs, fmt.Errorf("step %d (%s): %s", i+1, step.Do, why))
+			continue
+		}
+		var problems []*conditionError
+		whens[i], problems = compile(step.When, r.About)
+		for _, p := range problems {
+			errs = append(errs, fmt.Errorf("step %d (%s): %s\n%s", i+1, step.Do, p.Message, p.excerpt(step.When)))
+		}
+	}
+	r.Ladder, r.whens = slices.Clone(ladder), whens
+	return errs
+}
+
+// excerpt shows where in the text of a condition the problem is.
+func (e *conditionError) excerpt(when string) string {
+	lines := strings.Split(when, "\n")
+	return excerpt(lines[min(max(e.Line, 1), len(lines))-1], e.Column)
 }
