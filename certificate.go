@@ -186,6 +186,7 @@ func (s Stored) Leaf() (CertFacts, bool) { return leaf(s.Chain) }
 type KeptFile struct {
 	Path string
 	Mode uint32 // permission bits
+	Leaf bool   // it holds the leaf, not only its chain or its key
 }
 
 // StoredFiles are the paths of a version's parts.

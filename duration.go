@@ -2,6 +2,7 @@ package certmedic
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		return d, nil
 	}
 	n, err := strconv.ParseFloat(s[:len(s)-1], 64)
-	if err != nil {
+	if err != nil || math.IsNaN(n) || math.Abs(n)*float64(unit) >= math.MaxInt64 {
 		return 0, fmt.Errorf("%q is not a duration such as 90s, 10m, 72h or 14d", s)
 	}
 	return time.Duration(n * float64(unit)), nil

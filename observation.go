@@ -85,6 +85,7 @@ func (a AddressObservation) Reached() bool { return len(a.Chain) > 0 }
 type ProbeError struct {
 	Reason FindingCode `json:"reason"` // one of the codes of severity unknown
 	Detail string      `json:"detail"`
+	Gone   bool        `json:"-"` // of dns_failed: the answer was that there is no such name, or no address
 }
 
 // TLSFacts are the parameters of an established connection.

@@ -16,6 +16,7 @@ import (
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/probe/live"
 	"github.com/certmedic/certmedic/probe/records"
+	"github.com/certmedic/certmedic/probe/resolve"
 	"github.com/certmedic/certmedic/probe/revocation"
 )
 
@@ -109,7 +110,10 @@ func (p *Prober) target(ctx context.Context, endpoint certmedic.Endpoint, took *
 	}
 	ips, err := p.addresses(ctx, t, took)
 	if err != nil {
-		return t, unresolved("%s", err)
+		problem := unresolved("%s", err)
+		var answer *resolve.Error
+		problem.Gone = errors.As(err, &answer) && answer.Empty()
+		return t, problem
 	}
 	for _, ip := range ips {
 		t.addresses = append(t.addresses, netip.AddrPortFrom(ip, t.port))

@@ -129,15 +129,17 @@ func (r *Remediator) begin(ctx context.Context) (life context.Context, end func(
 }
 
 // Want says everything that the rules want for a certificate now; empty withdraws it. It
-// may be called as often as the rules are judged: only a change wakes the worker.
+// may be called as often as the rules are judged: only a change wakes the worker. What this
+// version cannot do is passed over, so that it does not stand in the way of what it can.
 func (r *Remediator) Want(certificate string, wants []Want) {
+	wants = slices.DeleteFunc(slices.Clone(wants), func(w Want) bool { return !guard.Supported(w.Kind) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	same := slices.EqualFunc(r.wants[certificate], wants, func(a, b Want) bool { return a.Kind == b.Kind && a.Rule == b.Rule })
 	if same {
 		return
 	}
-	r.wants[certificate] = slices.Clone(wants)
+	r.wants[certificate] = wants
 	r.wakeLocked(certificate)
 }
 

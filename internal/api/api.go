@@ -8,6 +8,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/rules"
 )
 
 // SocketName is the name of the daemon's socket within the state folder.
@@ -18,10 +19,24 @@ type Status struct {
 	Version      string           `json:"version"`
 	Time         time.Time        `json:"time"`
 	Running      bool             `json:"running"` // a daemon answered; else it was read from the disk
-	Status       certmedic.Status `json:"status"`  // the worst of all certificates
+	Status       certmedic.Status `json:"status"`  // the worst of all certificates and of certmedic itself
 	Mode         certmedic.Mode   `json:"mode"`    // the ceiling
 	Degraded     []string         `json:"degraded"`
 	Certificates []watchdog.View  `json:"certificates"`
+
+	Fleet []certmedic.Incident `json:"fleet"` // the open incidents of certmedic itself
+}
+
+// Rule is one rule in force, of the answer to GET /api/v1/rules.
+type Rule struct {
+	Name     string                `json:"name"`
+	About    certmedic.SubjectKind `json:"about"`
+	When     string                `json:"when"`
+	For      time.Duration         `json:"for_ns"`
+	Severity certmedic.Severity    `json:"severity"`
+	Runbook  string                `json:"runbook,omitempty"`
+	Ladder   []certmedic.Step      `json:"ladder"`
+	Now      rules.Tally           `json:"now"` // what it says of all that is watched
 }
 
 // ActionRequest is the body of POST /api/v1/actions.

@@ -50,6 +50,13 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
+// Rules asks for the rules in force, with what they say of all that is watched.
+func (c *Client) Rules(ctx context.Context) ([]Rule, error) {
+	var all []Rule
+	err := c.get(ctx, "/api/v1/rules", nil, &all)
+	return all, err
+}
+
 // Incidents asks for the open incidents and the newest ended ones, of one certificate or of
 // all when it is "".
 func (c *Client) Incidents(ctx context.Context, certificate string, limit int) ([]certmedic.Incident, error) {

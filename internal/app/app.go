@@ -164,7 +164,7 @@ func (a *App) shutdown(servers []*listening) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	errs = append(errs, a.generation().stop())
-	a.generation().senses.Close()
+	a.generation().close()
 	// Ending its listener has removed the socket, unless that took too long.
 	if err := os.Remove(filepath.Join(a.dir, api.SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, err)
@@ -278,10 +278,10 @@ func (a *App) reload() error {
 		a.o.Log.Warn("configuration", "at", w.String())
 	}
 	if err := a.replace(next); err != nil {
-		next.senses.Close()
+		next.close()
 		return err
 	}
-	g.senses.Close()
+	g.close()
 	return nil
 }
 
@@ -327,7 +327,12 @@ func (a *App) Status() api.Status {
 func statusOf(g *generation, version string, running bool) api.Status {
 	s := api.Status{
 		Version: version, Time: time.Now().UTC(), Running: running, Status: certmedic.StatusOK,
-		Mode: g.config.Remediation.Mode, Degraded: g.degraded(), Certificates: g.Views(),
+		Mode: g.config.Remediation.Mode, Degraded: g.degraded(), Certificates: g.Views(), Fleet: g.Fleet(),
+	}
+	for _, in := range s.Fleet {
+		if in.State == certmedic.StateFiring {
+			s.Status = s.Status.Worse(certmedic.StatusOf(certmedic.Finding{Severity: in.Severity}))
+		}
 	}
 	for _, v := range s.Certificates {
 		s.Status = s.Status.Worse(v.Status)

@@ -67,7 +67,7 @@ func (a *App) build(ctx context.Context, c *config.Config) (*generation, error) 
 	}
 	g.watch(a.firstLook(ctx, g, discovered{}))
 	if err := a.join(g); err != nil {
-		g.senses.Close()
+		g.close()
 		return nil, err
 	}
 	return g, nil
@@ -84,8 +84,9 @@ func (a *App) equip(c *config.Config) (*generation, error) {
 	if g.senses, err = newProber(c, p.modules); err != nil {
 		return nil, err
 	}
+	g.ca = caClient(c)
 	if g.prober, err = probeHandler(c, g.senses, p.modules); err != nil {
-		g.senses.Close()
+		g.close()
 		return nil, err
 	}
 	return g, nil
@@ -119,8 +120,12 @@ func (a *App) join(g *generation) error {
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
 		Rules: kept.rules, Memory: kept.memory, Actions: kept.actions,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
+		Interval: period(c), Self: a.self(g),
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
+	})
+	g.advisor = newAdvisor(advisorOptions{
+		Renewables: g.watchdog.Renewables, Advised: g.watchdog.Advised, CA: g.ca, State: a.store, Log: a.o.Log,
 	})
 	g.scheduler.Set(g.watchdog.Endpoints())
 	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})

@@ -19,6 +19,7 @@ import (
 	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/probe"
+	"github.com/certmedic/certmedic/probe/ari"
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/remediate"
 	"github.com/certmedic/certmedic/rules"
@@ -29,6 +30,7 @@ type generation struct {
 	*prepared
 	config       *config.Config
 	senses       *prober.Prober
+	ca           *ari.Client
 	prober       *blackbox.Handler
 	certificates []certmedic.Certificate
 
@@ -36,6 +38,7 @@ type generation struct {
 	scheduler  *probe.Scheduler
 	watcher    *disk.Watcher
 	remediator *remediate.Remediator
+	advisor    *advisor
 	alerter    *alerting.Alerter
 	log        *slog.Logger
 
@@ -53,7 +56,7 @@ type generation struct {
 // reads no file again and keeps what probes remember: only a reload takes changes of the
 // configuration and of the files that it names.
 func (g *generation) successor(s sight) *generation {
-	next := &generation{prepared: g.prepared, config: g.config, senses: g.senses, prober: g.prober, log: g.log}
+	next := &generation{prepared: g.prepared, config: g.config, senses: g.senses, ca: g.ca, prober: g.prober, log: g.log}
 	next.watch(s)
 	return next
 }
@@ -85,10 +88,14 @@ func (g *generation) start(parent context.Context) {
 	g.parent, g.cancel = parent, cancel
 	g.running.Store(true)
 	g.watchdog.Start(ctx)
-	for name, run := range map[string]func(context.Context) error{
+	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run,
-	} {
+	}
+	if g.config.Probe.ARI {
+		parts["asking CAs"] = g.advisor.Run
+	}
+	for name, run := range parts {
 		g.wg.Go(func() { g.ran(name, run(ctx)) })
 	}
 }
@@ -111,6 +118,12 @@ func (g *generation) stop() error {
 	g.cancel()
 	g.wg.Wait()
 	return errors.Join(g.errs...)
+}
+
+// close lets go of what successors share.
+func (g *generation) close() {
+	g.senses.Close()
+	g.ca.Close()
 }
 
 // Views returns the present picture of every certificate.
@@ -176,6 +189,9 @@ func incidents(g *generation, s *store.Store, certificate string, limit int) ([]
 		if certificate == "" || v.Name == certificate {
 			open = append(open, v.Incidents...)
 		}
+	}
+	if certificate == "" {
+		open = append(open, g.Fleet()...)
 	}
 	slices.SortStableFunc(open, func(a, b certmedic.Incident) int { return b.PendingAt.Compare(a.PendingAt) })
 	if len(open) >= limit {

@@ -52,15 +52,9 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 	}
 	var told []alerting.Event
 	for _, v := range g.Views() {
-		for _, in := range v.Incidents {
-			if in.State == certmedic.StateFiring {
-				told = append(told, alerting.Event{
-					Kind: alerting.KindFiring, Time: in.FiringAt, Severity: in.Severity, Incident: in,
-					Certificate: alerting.Facts{Name: v.Name, Labels: v.Labels},
-				})
-			}
-		}
+		told = append(told, firing(v.Incidents, alerting.Facts{Name: v.Name, Labels: v.Labels})...)
 	}
+	told = append(told, firing(g.Fleet(), alerting.Facts{})...)
 	for name := range g.receivers {
 		a.metrics.Receiver(name)
 	}
@@ -68,6 +62,17 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
+}
+
+// firing returns the events of the incidents that fire.
+func firing(open []certmedic.Incident, about alerting.Facts) []alerting.Event {
+	var events []alerting.Event
+	for _, in := range open {
+		if in.State == certmedic.StateFiring {
+			events = append(events, alerting.Event{Kind: alerting.KindFiring, Time: in.FiringAt, Severity: in.Severity, Incident: in, Certificate: about})
+		}
+	}
+	return events
 }
 
 // tell hands news to those who tell people: incidents when a rung of their ladder says so

@@ -42,6 +42,7 @@ type Probe struct {
 	AllowTargets []string      `yaml:"allow_targets,omitempty" doc:"What /probe may be asked to probe: host names (*.example.com for those below a domain), addresses or networks in CIDR form. Empty: any but link-local, multicast and metadata addresses."`
 	AllowPrivate bool          `yaml:"allow_private" doc:"Whether /probe may be asked to probe private addresses (RFC 1918 and their like, loopback included) that allow_targets does not list by address or network."`
 	Revocation   string        `yaml:"revocation" enum:"off staple crl ocsp" doc:"How revocation is looked at: off; staple, the OCSP responses that servers staple; crl, also the lists that certificates name; ocsp, also by asking the responders that they name."`
+	ARI          bool          `yaml:"ari" doc:"Whether the CAs that renew certificates, as certbot's files name them, are asked when they want them to be replaced (RFC 9773)."`
 	AIA          bool          `yaml:"aia,omitempty" doc:"Whether issuers that an incomplete chain lacks are fetched from where its certificates say, to name them. Not for /probe, where anybody chooses the certificates."`
 	Records      bool          `yaml:"records" doc:"Whether DNS is asked what it says about certificates: TLSA (DANE) and CAA records."`
 	Resolvers    []string      `yaml:"resolvers,omitempty" doc:"The DNS servers to ask, as IP or IP:port. Empty: those of the system."`

@@ -52,7 +52,7 @@ func (p *Probe) setDefaults() {
 	p.Concurrency = 256
 	p.DeployGrace = 2 * time.Second
 	p.AllowPrivate = true
-	p.Revocation = "crl"
+	p.Revocation, p.ARI = "crl", true
 	p.Records = true
 }
 

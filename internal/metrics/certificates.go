@@ -67,9 +67,11 @@ func (r *renderer) certificate(v *watchdog.View) {
 			at = identity(v, v.Labels, label{"endpoint", v.Stored.Path})
 		}
 		r.gauge("certmedic_stored_not_after_timestamp_seconds", "End of the newest stored version, in unix seconds.").add(unix(leaf.NotAfter), at)
+		r.gauge("certmedic_stored_not_before_timestamp_seconds", "Beginning of the newest stored version, in unix seconds.").add(unix(leaf.NotBefore), at)
 		r.gauge("certmedic_stored_info", "The newest stored version: its leaf's SHA-256 and the source's own version.").
 			add(1, at, label{"sha256", string(leaf.SHA256)}, label{"version", v.Stored.Version})
 	}
+	r.renewal(v, id)
 	if !v.Watched {
 		r.stage(v, id)
 		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, id)
@@ -82,6 +84,20 @@ func (r *renderer) certificate(v *watchdog.View) {
 	}
 	for i := range v.Endpoints {
 		r.endpoint(v, &v.Endpoints[i])
+	}
+}
+
+// renewal writes when the newest version has to be replaced.
+func (r *renderer) renewal(v *watchdog.View, at labels) {
+	if v.Renewal == nil {
+		return
+	}
+	if v.Watched {
+		at = identity(v, v.Labels, label{"endpoint", v.Name})
+	}
+	r.gauge("certmedic_renewal_due_timestamp_seconds", "From when on the renewal of the newest version is overdue, in unix seconds.").add(unix(v.Renewal.Due), at)
+	if w := v.Renewal.Window; w != nil {
+		r.gauge("certmedic_ari_window_end_timestamp_seconds", "End of the time in which the CA wants the newest version to be replaced (RFC 9773), in unix seconds.").add(unix(w.End), at)
 	}
 }
 

@@ -36,9 +36,10 @@ type Exporter struct {
 	lastRound    prometheus.Gauge
 	reloaded     prometheus.Gauge
 
-	mu     sync.Mutex
-	source Source
-	round  round
+	mu      sync.Mutex
+	source  Source
+	round   round
+	rounded time.Time // when the last round was complete
 }
 
 // Source is what the exporter asks at each scrape; the app gives it one for each
@@ -46,7 +47,8 @@ type Exporter struct {
 type Source interface {
 	Views() []watchdog.View
 	Rules() []rules.Rule
-	QueueOldest() time.Time // when the oldest notification that waits was told; zero if none does
+	Fleet() []certmedic.Incident // the open ones of certmedic itself
+	QueueOldest() time.Time      // when the oldest notification that waits was told; zero if none does
 }
 
 // New returns an exporter for this version of certmedic.
@@ -141,7 +143,15 @@ func (e *Exporter) Probed(o certmedic.Observation) {
 	if took, complete := e.round.probed(o); complete {
 		e.roundTime.Set(took.Seconds())
 		e.lastRound.Set(unix(o.Time))
+		e.rounded = o.Time
 	}
+}
+
+// LastRound returns when every endpoint had been probed once more, the zero time before that.
+func (e *Exporter) LastRound() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rounded
 }
 
 // RuleFailed counts an evaluation that ended in an error.
@@ -207,7 +217,7 @@ func (e *Exporter) write(w io.Writer, process []*dto.MetricFamily, now time.Time
 	e.mu.Unlock()
 	if s != nil {
 		views := s.Views()
-		if err := errors.Join(Certificates(w, views, now), incidents(w, views, s.Rules())); err != nil {
+		if err := errors.Join(Certificates(w, views, now), incidents(w, views, s.Fleet(), s.Rules())); err != nil {
 			return err
 		}
 	}
@@ -235,7 +245,7 @@ func (e *Exporter) Handler() http.Handler {
 
 // incidents writes the open incidents by rule, severity and state, with zeros for every
 // rule's own severity.
-func incidents(w io.Writer, views []watchdog.View, all []rules.Rule) error {
+func incidents(w io.Writer, views []watchdog.View, fleet []certmedic.Incident, all []rules.Rule) error {
 	type kind struct {
 		rule     string
 		severity certmedic.Severity
@@ -252,6 +262,9 @@ func incidents(w io.Writer, views []watchdog.View, all []rules.Rule) error {
 	for _, r := range all {
 		count(kind{r.Name, r.Severity, certmedic.StatePending}, 0)
 		count(kind{r.Name, r.Severity, certmedic.StateFiring}, 0)
+	}
+	for _, in := range fleet {
+		count(kind{in.Rule, in.Severity, in.State}, 1)
 	}
 	for _, v := range views {
 		for _, in := range v.Incidents {

@@ -32,7 +32,9 @@ type source struct {
 	oldest time.Time
 }
 
-func (s source) Views() []watchdog.View { return s.views }
+func (s source) Views() []watchdog.View    { return s.views }
+func (source) Fleet() []certmedic.Incident { return nil }
+
 func (s source) Rules() []rules.Rule    { return s.rules }
 func (s source) QueueOldest() time.Time { return s.oldest }
 

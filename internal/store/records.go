@@ -24,6 +24,16 @@ type Memory struct {
 	Bound map[string]time.Time                `json:"bound"` // place → when it was first seen to serve a version
 	Known map[certmedic.Fingerprint]time.Time `json:"known"` // version → when it was first seen
 	Seen  map[string]certmedic.CertFacts      `json:"seen"`  // place → the leaf that was presented last
+
+	Newest Version   `json:"newest,omitzero"` // the version that began last
+	Ages   []float64 `json:"ages,omitempty"`  // the share of its lifetime at which each earlier version was replaced, oldest first
+}
+
+// Version is what is remembered of a version whose successor is awaited.
+type Version struct {
+	SHA256    certmedic.Fingerprint `json:"sha256"`
+	NotBefore time.Time             `json:"not_before"`
+	NotAfter  time.Time             `json:"not_after"`
 }
 
 // SaveRules keeps what the rules remember about a certificate.

@@ -42,10 +42,11 @@ const (
 	bucketActions   = "actions"   // id (sorts by time) → certmedic.Action
 	bucketMemory    = "memory"    // certificate → Memory
 	bucketOutbox    = "outbox"    // id → alerting.Entry
+	bucketRenewal   = "renewal"   // certificate → Renewal
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal}
 }
 
 // Store is the open state. It is safe for concurrent use.

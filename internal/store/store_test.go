@@ -95,7 +95,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "state")
 	s := open1(t, dir)
 	state := rules.State{Episode: "e1", Instances: []rules.Instance{{
-		Incident: incident(0, "shop"), Held: time.Second, Seen: start, StepsDone: 2, Climbed: []certmedic.StepKind{certmedic.StepNotify, "redeploy"},
+		Incident: incident(0, "shop"), Held: time.Second, Seen: start, Done: []string{"notify", "redeploy"}, Climbed: []certmedic.StepKind{certmedic.StepNotify, "redeploy"},
 	}}}
 	memory := Memory{Bound: map[string]time.Time{"shop:443|192.0.2.1:443": start}, Known: map[certmedic.Fingerprint]time.Time{"aa": start}}
 	entry := alerting.Entry{ID: "1", Receiver: "ops"}

@@ -28,8 +28,9 @@ type entry struct {
 
 	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
 
-	interval time.Duration // between two probes of an endpoint; 0: what was observed never gets old
-	advice   advice        // of the CA
+	interval time.Duration     // between two probes of an endpoint; 0: what was observed never gets old
+	errors   map[string]string // by rule, why it could not be asked at the last judgement
+	advice   advice            // of the CA
 
 	memory store.Memory
 	state  rules.State
@@ -150,6 +151,7 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 	for at := range e.memory.Seen {
 		remember = e.bind(at, now) || remember
 	}
+	remember = e.learn() || remember
 	e.compare(now)
 	return renewed, remember
 }
@@ -198,6 +200,7 @@ func (e *entry) see(o certmedic.Observation) (remember bool) {
 		remember = e.bind(at, o.Time) || remember
 	}
 	remember = e.forgetPlaces() || remember
+	remember = e.learn() || remember
 	e.compare(o.Time)
 	return remember
 }
@@ -266,10 +269,11 @@ func (e *entry) compare(now time.Time) {
 	e.drifting = drifting
 }
 
-// stale reports whether a place was not observed since the stored version changed.
-func (e *entry) stale(at string) bool {
+// stale reports whether a place was not observed since the stored version changed, or not for
+// long.
+func (e *entry) stale(at string, now time.Time) bool {
 	endpoint, _, _ := strings.Cut(at, "|")
-	return e.observed[endpoint].Time.Before(e.changed)
+	return e.observed[endpoint].Time.Before(e.changed) || e.old(endpoint, now) != ""
 }
 
 // findings returns what is wrong with the source and with the version in it, each once.
@@ -325,21 +329,12 @@ func (e *entry) stage() certmedic.Stage {
 }
 
 // arrived reports, once for each new version, that it is served everywhere.
-func (e *entry) arrived() bool {
-	if !e.awaited || e.unseen() != "" || e.stage() != certmedic.StageServed {
+func (e *entry) arrived(now time.Time) bool {
+	if !e.awaited || e.unseen(now) != "" || e.stage() != certmedic.StageServed {
 		return false
 	}
 	e.awaited = false
 	return true
-}
-
-// open returns the incidents that are pending or firing.
-func (e *entry) open() []certmedic.Incident {
-	open := make([]certmedic.Incident, 0, len(e.state.Instances))
-	for _, in := range e.state.Instances {
-		open = append(open, in.Incident)
-	}
-	return open
 }
 
 // acted takes an action that was journaled.

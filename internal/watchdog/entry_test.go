@@ -17,7 +17,7 @@ import (
 // restart, and while its name does not resolve.
 func TestDatesOnceSeenStayDecidable(t *testing.T) {
 	ep := certmedic.Endpoint{Address: "shop.example.com:443"}
-	cert := certmedic.Certificate{Name: "shop", Endpoints: []certmedic.Endpoint{ep}}
+	cert := certmedic.Certificate{Name: "shop", Source: certmedic.Source{Kind: certmedic.SourceFiles}, Endpoints: []certmedic.Endpoint{ep}}
 	now := time.Now()
 	leaf := certmedic.CertFacts{SHA256: "aa", NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
 	before := newEntry(&cert, store.Memory{}, rules.State{})

@@ -38,7 +38,7 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	if quiet {
 		return
 	}
-	if e.arrived() {
+	if e.arrived(now) {
 		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 	}
 	w.judgeLocked(e, now)
@@ -256,7 +256,8 @@ func (w *Watchdog) saveWatched() {
 	all := make(map[string]store.Memory, len(w.unsaved))
 	for name := range w.unsaved {
 		m := w.entries[name].memory
-		all[name] = store.Memory{Bound: maps.Clone(m.Bound), Known: maps.Clone(m.Known), Seen: maps.Clone(m.Seen)}
+		m.Bound, m.Known, m.Seen = maps.Clone(m.Bound), maps.Clone(m.Known), maps.Clone(m.Seen)
+		all[name] = m
 	}
 	clear(w.unsaved)
 	w.mu.Unlock()
@@ -281,6 +282,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		if !ok {
 			continue
 		}
+		e.advice = old.advice
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
 			e.awaited, e.drifting = old.awaited, maps.Clone(old.drifting)

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -15,17 +16,19 @@ import (
 // undecided, with the reason.
 func (e *entry) facts(now time.Time) rules.Facts {
 	f := rules.Facts{Certificate: rules.CertificateFacts{
-		Name: e.cert.Name, Labels: e.cert.Labels, Stage: e.stage(),
+		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(),
 		Undecided: rules.Undecided{}, Incomplete: rules.Incomplete{}, Support: map[string]rules.Support{},
 	}}
 	for _, ep := range e.cert.Endpoints {
 		f.Endpoints = append(f.Endpoints, e.endpointFacts(ep, now))
 		f.Certificate.Members = append(f.Certificate.Members, e.name(ep))
 	}
+	f.Files = e.fileFacts(now)
 	e.storedFacts(&f.Certificate, now)
 	e.servedFacts(&f.Certificate, now)
 	e.driftFacts(&f.Certificate, now)
-	e.findingFacts(&f.Certificate)
+	e.splitFacts(&f.Certificate, now)
+	e.findingFacts(&f.Certificate, now)
 	e.actionFacts(&f.Certificate)
 	e.renewalFacts(&f.Certificate, now)
 	return f
@@ -41,9 +44,12 @@ func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, ok := e.stored.Leaf()
 	if !ok {
 		undecide(c.Undecided, "no stored version is known", "certificate.stored_expires_in", "certificate.stored_ok")
+		leaf = e.leafOfInterest()
+		c.Names, c.Issuer, c.KeyType, c.SPKI = leaf.DNSNames, leaf.Issuer, leaf.KeyType, string(leaf.SPKISHA256)
 		return
 	}
-	c.Names, c.Issuer, c.KeyType = e.stored.Names, leaf.Issuer, leaf.KeyType
+	c.Names, c.Issuer, c.KeyType, c.SPKI = e.stored.Names, leaf.Issuer, leaf.KeyType, string(leaf.SPKISHA256)
+	c.StoredVersion = string(leaf.SHA256)
 	c.StoredExpiresIn = leaf.NotAfter.Sub(now)
 	c.StoredOK = !slices.ContainsFunc(e.problems, invalid)
 }
@@ -70,9 +76,17 @@ func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
 			expired.Members, expired.Evidence = append(expired.Members, at), append(expired.Evidence, line)
 		}
 	}
-	for _, o := range e.observed {
+	for name, o := range e.observed {
+		if why := e.old(name, now); why != "" {
+			undecide(c.Undecided, why, "certificate.served_ok")
+		}
 		c.ServedOK = c.ServedOK && !anyCritical(o)
 	}
+	for _, leaf := range e.memory.Seen {
+		c.ServedVersions = append(c.ServedVersions, string(leaf.SHA256))
+	}
+	slices.Sort(c.ServedVersions)
+	c.ServedVersions = slices.Compact(c.ServedVersions)
 	c.Support["certificate.remaining_ratio"], c.Support["certificate.served_expires_in"] = ending, ending
 	c.Support["certificate.expired"] = expired
 }
@@ -116,8 +130,10 @@ func invalid(f certmedic.Finding) bool { return critical(f) && f.Code != certmed
 func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, ok := e.stored.Leaf()
 	switch {
-	case !ok || len(e.cert.Endpoints) == 0:
-		undecide(c.Undecided, "nothing stored is known, or no endpoint", "certificate.drift", "certificate.drift_age")
+	case e.cert.Source.Kind == certmedic.SourceNone || len(e.cert.Endpoints) == 0:
+		return // there is nothing to drift from, or nowhere to do so
+	case !ok:
+		undecide(c.Undecided, "nothing stored is known", "certificate.drift", "certificate.drift_age")
 		return
 	case e.deploying():
 		undecide(c.Undecided, "certbot is at work", "certificate.drift", "certificate.drift_age")
@@ -125,7 +141,7 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 	}
 	var support rules.Support
 	for at, since := range e.drifting {
-		if e.stale(at) {
+		if e.stale(at, now) {
 			continue
 		}
 		c.Drift = true
@@ -140,8 +156,44 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: string(a.Kind), Line: line})
 	}
 	c.Support["certificate.drift"] = support
-	if why := e.unseen(); !c.Drift && why != "" {
+	if why := e.unseen(now); !c.Drift && why != "" {
 		undecide(c.Undecided, why, "certificate.drift", "certificate.drift_age")
+	}
+}
+
+// splitFacts says whether clients get different versions, by whom they are served. Those who
+// serve another version than the stored one, or than the one that was issued last, are its
+// members.
+func (e *entry) splitFacts(c *rules.CertificateFacts, now time.Time) {
+	newest, ok := e.stored.Leaf()
+	for _, leaf := range e.memory.Seen {
+		if !ok && leaf.NotBefore.After(newest.NotBefore) {
+			newest = leaf
+		}
+	}
+	var support rules.Support
+	agree := false
+	for _, at := range slices.Sorted(maps.Keys(e.memory.Seen)) {
+		leaf := e.memory.Seen[at]
+		switch {
+		case e.stale(at, now):
+		case leaf.SHA256 == newest.SHA256:
+			agree = true
+		default:
+			support.Members = append(support.Members, spoken(at))
+			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: "serves " + leaf.SHA256.Short() + " until " + day(leaf.NotAfter)})
+		}
+	}
+	c.Split = agree && len(support.Members) > 0
+	c.Support["certificate.split"] = support
+	for name, o := range e.observed {
+		c.Split = c.Split || e.old(name, now) == "" && certmedic.HasFinding(o.Findings, certmedic.SplitServing)
+	}
+	if why := e.unseen(now); !c.Split && why != "" {
+		undecide(c.Undecided, why, "certificate.split")
+	}
+	if e.deploying() {
+		undecide(c.Undecided, "certbot is at work", "certificate.split")
 	}
 }
 
@@ -174,11 +226,14 @@ func (e *entry) stranger(at string) string {
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 // unseen says why it cannot be claimed that every address serves the stored version.
-func (e *entry) unseen() string {
+func (e *entry) unseen(now time.Time) string {
 	for _, ep := range e.cert.Endpoints {
 		name := e.name(ep)
 		o, ok := e.observed[name]
+		why := e.old(name, now)
 		switch {
+		case why != "":
+			return why
 		case !ok:
 			return name + " was not probed yet"
 		case o.Time.Before(e.changed):
@@ -195,7 +250,7 @@ func (e *entry) unseen() string {
 
 // findingFacts lists what was found where a certificate is served, and in its source. What
 // cannot be seen now may hide a finding, so that its absence proves nothing.
-func (e *entry) findingFacts(c *rules.CertificateFacts) {
+func (e *entry) findingFacts(c *rules.CertificateFacts, now time.Time) {
 	ofFile, ofCertificate := e.findings(), e.findings()
 	if e.kept != nil {
 		ofFile, ofCertificate = e.apart()
@@ -205,19 +260,7 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 		c.Findings = add(c, "certificate.findings", c.Findings, e.storedAt(), ofCertificate)
 	}
 	for _, ep := range e.cert.Endpoints {
-		name := e.name(ep)
-		o, ok := e.observed[name]
-		c.Findings = add(c, "certificate.findings", c.Findings, name, o.Findings)
-		for _, a := range o.Addresses {
-			at := spokenOf(name, a)
-			c.Findings = add(c, "certificate.findings", c.Findings, at, a.Findings)
-			if !a.Reached() {
-				c.Incomplete["certificate.findings"] = at + " presents no certificate"
-			}
-		}
-		if !ok {
-			c.Incomplete["certificate.findings"] = name + " was not probed yet"
-		}
+		e.presented(c, e.name(ep), now)
 	}
 	if len(e.stored.Chain) == 0 && e.cert.Source.Kind != certmedic.SourceNone {
 		c.Incomplete["certificate.stored_findings"] = "nothing can be read of the source"
@@ -233,22 +276,55 @@ func (e *entry) findingFacts(c *rules.CertificateFacts) {
 	}
 }
 
+// presented lists what was found at an endpoint, and the versions of TLS that it speaks.
+func (e *entry) presented(c *rules.CertificateFacts, name string, now time.Time) {
+	incomplete := func(why string) {
+		c.Incomplete["certificate.findings"], c.Incomplete["certificate.tls_versions"] = why, why
+	}
+	o, ok := e.observed[name]
+	if !ok {
+		incomplete(name + " was not probed yet")
+		return
+	}
+	if why := e.old(name, now); why != "" {
+		incomplete(why)
+		return
+	}
+	c.Findings = add(c, "certificate.findings", c.Findings, name, o.Findings)
+	for _, a := range o.Addresses {
+		at := spokenOf(name, a)
+		c.Findings = add(c, "certificate.findings", c.Findings, at, a.Findings)
+		if !a.Reached() {
+			incomplete(at + " presents no certificate")
+		}
+		if a.TLS != nil {
+			c.TLSVersions = back(c, "certificate.tls_versions", c.TLSVersions, a.TLS.Version, certmedic.Evidence{Source: at, Line: "speaks " + a.TLS.Version})
+		}
+	}
+}
+
 // add appends the codes of findings to a list, each once, and backs them.
 func add(c *rules.CertificateFacts, variable string, codes []string, at string, findings []certmedic.Finding) []string {
 	for _, f := range findings {
 		if f.Severity == certmedic.SeverityInfo {
 			continue
 		}
-		if !slices.Contains(codes, string(f.Code)) {
-			codes = append(codes, string(f.Code))
-		}
-		key := variable + ":" + string(f.Code)
-		support := c.Support[key]
-		support.Members = append(support.Members, at)
-		support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
-		c.Support[key] = support
+		codes = back(c, variable, codes, string(f.Code), certmedic.Evidence{Source: at, Line: string(f.Code) + ": " + f.Detail})
 	}
 	return codes
+}
+
+// back appends a word to a list, once, and backs it by who shows it.
+func back(c *rules.CertificateFacts, variable string, words []string, word string, line certmedic.Evidence) []string {
+	if !slices.Contains(words, word) {
+		words = append(words, word)
+	}
+	key := variable + ":" + word
+	support := c.Support[key]
+	support.Members = append(support.Members, line.Source)
+	support.Evidence = append(support.Evidence, line)
+	c.Support[key] = support
+	return words
 }
 
 // actionFacts says how the last action for the stored version went. While one is at work
@@ -273,7 +349,11 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 		c.Remediation = "" // somebody else healed it
 		return
 	}
-	c.Support["certificate.remediation"] = rules.Support{Evidence: evidenceOf(*a)}
+	if a.Outcome.Kind == certmedic.OutcomeRefused {
+		c.Refusal = a.Outcome.Reason
+	}
+	told := rules.Support{Evidence: evidenceOf(*a)}
+	c.Support["certificate.remediation"], c.Support["certificate.refusal"] = told, told
 }
 
 // hookFacts says how the commands ended that were run last for the version. A refusal, of
@@ -321,51 +401,4 @@ func exitCode(r certmedic.Run) int64 {
 		return int64(r.ExitCode)
 	}
 	return -1
-}
-
-func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.EndpointFacts {
-	name := e.name(ep)
-	f := rules.EndpointFacts{
-		Address: name, Protocol: ep.Protocol, Labels: ep.Labels,
-		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
-	}
-	o, ok := e.observed[name]
-	if !ok {
-		undecide(f.Undecided, name+" was not probed yet", "endpoint.reachable", "endpoint.split")
-		return f
-	}
-	f.Split = certmedic.HasFinding(o.Findings, certmedic.SplitServing)
-	var support rules.Support
-	for _, a := range e.speaking(o.Addresses) {
-		f.Addresses = append(f.Addresses, e.addressFacts(ep, a, now))
-	}
-	for _, a := range o.Addresses {
-		f.Reachable = f.Reachable || a.Reached()
-		if a.Error != nil {
-			at := spokenOf(name, a)
-			support.Members = append(support.Members, at)
-			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: at, Line: string(a.Error.Reason) + ": " + a.Error.Detail})
-		}
-	}
-	f.Support["endpoint.reachable"] = support
-	return f
-}
-
-func (e *entry) addressFacts(ep certmedic.Endpoint, a certmedic.AddressObservation, now time.Time) rules.AddressFacts {
-	f := rules.AddressFacts{IP: a.Address, Reachable: a.Reached(), Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
-	for _, finding := range a.Findings {
-		f.Findings = append(f.Findings, string(finding.Code))
-	}
-	if a.TLS != nil {
-		f.TLSVersion = a.TLS.Version
-	} else {
-		undecide(f.Undecided, a.Address+" could not be reached", "address.tls_version")
-	}
-	leaf, ok := e.memory.Seen[place(e.name(ep), a.Address)]
-	if !ok {
-		undecide(f.Undecided, a.Address+" never presented a certificate", "address.served_sha256", "address.expires_in", "address.remaining_ratio")
-		return f
-	}
-	f.ServedSHA256, f.ExpiresIn, f.RemainingRatio = string(leaf.SHA256), leaf.NotAfter.Sub(now), leaf.RemainingRatio(now)
-	return f
 }

@@ -1,9 +1,12 @@
 package watchdog
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -16,13 +19,51 @@ type advice struct {
 // window takes what the CA says about a version.
 func (e *entry) window(version certmedic.Fingerprint, w *rules.Window) { e.advice = advice{version, w} }
 
+// maxAges is how many renewals are remembered.
+const maxAges = 20
+
+// learn remembers at which age versions are replaced, where the source itself does not tell:
+// a source tells of the version that it holds, and endpoints without one of the version that
+// all of them serve. It reports whether there was something new.
+func (e *entry) learn() bool {
+	leaf, ok := e.stored.Leaf()
+	if !ok && e.cert.Source.Kind == certmedic.SourceNone {
+		leaf, ok = e.unanimous()
+	}
+	last := e.memory.Newest
+	if !ok || leaf.SHA256 == last.SHA256 || !leaf.NotBefore.After(last.NotBefore) {
+		return false
+	}
+	if life := last.NotAfter.Sub(last.NotBefore); life > 0 {
+		age := leaf.NotBefore.Sub(last.NotBefore)
+		e.memory.Ages = append(slices.Clip(e.memory.Ages), float64(age)/float64(life))
+		e.memory.Ages = e.memory.Ages[max(0, len(e.memory.Ages)-maxAges):]
+	}
+	e.memory.Newest = store.Version{SHA256: leaf.SHA256, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+	return true
+}
+
+// unanimous returns the leaf that is served everywhere, and whether there is one.
+func (e *entry) unanimous() (leaf certmedic.CertFacts, ok bool) {
+	for _, seen := range e.memory.Seen {
+		if ok && seen.SHA256 != leaf.SHA256 {
+			return certmedic.CertFacts{}, false
+		}
+		leaf, ok = seen, true
+	}
+	return leaf, ok
+}
+
 // renewal returns what is known of when the certificate is renewed, for its newest version.
+// While its source cannot be read, that is not known.
 func (e *entry) renewal() (leaf certmedic.CertFacts, r rules.Renewal, ok bool) {
 	leaf, ok = e.stored.Leaf()
-	if !ok {
+	if !ok && e.cert.Source.Kind == certmedic.SourceNone {
 		leaf = e.leafOfInterest()
 	}
-	r.Ages = e.stored.Ages
+	if r.Ages = e.stored.Ages; len(r.Ages) == 0 {
+		r.Ages = e.memory.Ages
+	}
 	if e.advice.version == leaf.SHA256 {
 		r.Window = e.advice.window
 	}
@@ -33,7 +74,7 @@ func (e *entry) renewal() (leaf certmedic.CertFacts, r rules.Renewal, ok bool) {
 func (e *entry) renewalFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, r, ok := e.renewal()
 	if !ok {
-		undecide(c.Undecided, "no certificate was seen yet", "certificate.renewal_overdue", "certificate.renewal_due_in", "certificate.renewal_basis")
+		undecide(c.Undecided, "no version is known", "certificate.renewal_overdue", "certificate.renewal_due_in", "certificate.renewal_basis")
 		return
 	}
 	due, basis := r.Due(leaf)
@@ -45,5 +86,44 @@ func (e *entry) renewalFacts(c *rules.CertificateFacts, now time.Time) {
 		c.ARIStartsIn, c.ARIEndsIn = new(r.Window.Start.Sub(now)), new(r.Window.End.Sub(now))
 	}
 	line := "due " + day(due) + " by " + basis
-	c.Support["certificate.renewal_overdue"] = rules.Support{Evidence: []certmedic.Evidence{{Source: e.storedAt(), Line: line}}}
+	c.Support["certificate.renewal_overdue"] = rules.Support{
+		Members: c.Members, Evidence: []certmedic.Evidence{{Source: cmp.Or(e.storedAt(), e.cert.Name), Line: line}},
+	}
+}
+
+// Renewable is a version whose CA may say when it wants it to be replaced.
+type Renewable struct {
+	Certificate string
+	Directory   string // of the ACME CA
+	Leaf        certmedic.CertFacts
+	CertPath    string // the file that holds the leaf
+}
+
+// Renewables lists the stored versions whose source names the CA that renews them.
+func (w *Watchdog) Renewables() []Renewable {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []Renewable
+	for _, name := range w.order {
+		e := w.entries[name]
+		if leaf, ok := e.stored.Leaf(); ok && e.stored.Directory != "" {
+			all = append(all, Renewable{name, e.stored.Directory, leaf, e.stored.Path})
+		}
+	}
+	return all
+}
+
+// Advised takes the window in which a CA wants a version to be replaced, and judges its
+// certificate.
+func (w *Watchdog) Advised(certificate string, version certmedic.Fingerprint, window *rules.Window) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, ok := w.entries[certificate]
+	if !ok {
+		return
+	}
+	e.window(version, window)
+	if e.read {
+		w.judgeLocked(e, time.Now())
+	}
 }

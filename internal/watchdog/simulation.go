@@ -1,6 +1,8 @@
 package watchdog
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -35,7 +37,7 @@ func (s *Simulation) Store(now time.Time, stored certmedic.Stored, problems []ce
 // the version that was stored last is now served everywhere for the first time.
 func (s *Simulation) Observe(o certmedic.Observation) (deployed bool) {
 	s.e.see(o)
-	return s.e.arrived()
+	return s.e.arrived(o.Time)
 }
 
 // Acted takes an action that was journaled.
@@ -67,7 +69,7 @@ func (s *Simulation) Judge(now time.Time, change func(*rules.Facts)) rules.Resul
 }
 
 // Open returns the incidents that are pending or firing.
-func (s *Simulation) Open() []certmedic.Incident { return s.e.open() }
+func (s *Simulation) Open() []certmedic.Incident { return opened(s.e.state) }
 
 // Wants returns the actions that the rules ask for now.
 func (s *Simulation) Wants() []certmedic.ActionKind {
@@ -83,3 +85,51 @@ func (s *Simulation) View() View { return s.e.view() }
 
 // Facts returns what the rules would be asked about at now.
 func (s *Simulation) Facts(now time.Time) rules.Facts { return s.e.facts(now) }
+
+// Round takes observations of several of the certificate's endpoints that were made at the
+// same time, as [Simulation.Observe] does one by one. Those that say what was said before,
+// which are most, cost little.
+func (s *Simulation) Round(now time.Time, round []certmedic.Observation) (deployed bool) {
+	for _, o := range round {
+		name := s.e.name(o.Endpoint)
+		last, ok := s.e.observed[name]
+		if ok && slices.Equal(last.Findings, o.Findings) && slices.EqualFunc(last.Addresses, o.Addresses, saysTheSame) {
+			s.e.observed[name] = o
+		} else {
+			s.e.see(o)
+		}
+	}
+	s.e.compare(now)
+	return s.e.arrived(now)
+}
+
+// Reload takes another configuration of the certificate, as a reload of the daemon does.
+func (s *Simulation) Reload(c certmedic.Certificate) {
+	before := &Watchdog{entries: map[string]*entry{c.Name: s.e}}
+	fresh := newEntry(&c, s.e.memory, rules.Thaw(s.e.state))
+	fresh.interval = s.e.interval
+	if s.e.action != nil {
+		fresh.acted(*s.e.action)
+	}
+	(&Watchdog{entries: map[string]*entry{c.Name: fresh}}).Inherit(before)
+	s.e = fresh
+}
+
+// Clone returns a copy that goes its own way.
+func (s *Simulation) Clone() *Simulation {
+	e := *s.e
+	e.observed, e.drifting, e.copies = maps.Clone(e.observed), maps.Clone(e.drifting), maps.Clone(e.copies)
+	e.memory.Bound, e.memory.Known, e.memory.Seen = maps.Clone(e.memory.Bound), maps.Clone(e.memory.Known), maps.Clone(e.memory.Seen)
+	return &Simulation{e: &e, engine: s.engine}
+}
+
+// FleetFacts returns what the rules may ask about a certmedic that watches the certificates.
+// Failed says, by certificate and rule, why rules could not be asked.
+func FleetFacts(now time.Time, self Self, interval time.Duration, certificates []*certmedic.Certificate, failed map[string]map[string]string) rules.FleetFacts {
+	w := &Watchdog{o: Options{Interval: interval}, entries: make(map[string]*entry, len(certificates))}
+	for _, c := range certificates {
+		w.order = append(w.order, c.Name)
+		w.entries[c.Name] = &entry{cert: c, errors: failed[c.Name]}
+	}
+	return w.fleetFactsLocked(self, now)
+}

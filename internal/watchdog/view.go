@@ -30,7 +30,15 @@ type View struct {
 	Hook      int64                 `json:"-"` // exit code of the last hook that certmedic ran
 	Source    certmedic.SourceKind  `json:"source"`
 	Judged    time.Time             `json:"judged_at,omitzero"`
+	Renewal   *RenewalView          `json:"renewal,omitempty"`
 	Certs     certmedic.Certificate `json:"-"`
+}
+
+// RenewalView says when the newest version has to be replaced.
+type RenewalView struct {
+	Due    time.Time     `json:"due"`              // from when on the renewal is overdue
+	Basis  string        `json:"basis"`            // what that follows from, see [rules.Renewal.Due]
+	Window *rules.Window `json:"window,omitempty"` // of the CA
 }
 
 // StoredView is what a source holds.
@@ -85,7 +93,7 @@ func severity(s certmedic.Status) int {
 func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
-		Endpoints: []EndpointView{}, Incidents: e.open(), Action: e.action, Lock: e.stored.Lock,
+		Endpoints: []EndpointView{}, Incidents: opened(e.state), Action: e.action, Lock: e.stored.Lock,
 		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
@@ -101,6 +109,10 @@ func (e *entry) view() View {
 		}
 	}
 	v.Hook = e.lastHook()
+	if leaf, r, ok := e.renewal(); ok {
+		due, basis := r.Due(leaf)
+		v.Renewal = &RenewalView{due, basis, r.Window}
+	}
 	v.Status = e.status(v)
 	return v
 }

@@ -32,7 +32,7 @@ type State interface {
 	SaveIncident(in certmedic.Incident) error
 }
 
-// Options are what a [Watchdog] needs. Every field is required but Heard.
+// Options are what a [Watchdog] needs. Every field is required but Interval and Self.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
@@ -46,6 +46,9 @@ type Options struct {
 	ProbeNow   func(keys ...string) // asks the scheduler for a probe at once
 	Roots      []inspect.Roots
 	Warn, Crit inspect.Threshold
+
+	Interval time.Duration // in which every endpoint is observed, its time to answer included; 0: what was observed never gets old
+	Self     func() Self   // how certmedic itself is; nil: no rule about the fleet is asked
 
 	Want  func(certificate string, wants []remediate.Want)
 	Nudge func(certificate string)
@@ -92,6 +95,7 @@ type Watchdog struct {
 	order   []string
 	polling map[string]*time.Timer // by certbot tree whose locks are held
 	unsaved map[string]bool        // certificates whose memory changed since [Watchdog.saveWatched]
+	fleet   fleet
 	readers sync.WaitGroup
 }
 
@@ -131,7 +135,7 @@ func New(o Options) *Watchdog {
 	for i := range o.Certificates {
 		c := &o.Certificates[i]
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
-		e.stored = nothing
+		e.stored, e.interval = nothing, o.Interval
 		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
 				e.acted(a)
@@ -140,6 +144,7 @@ func New(o Options) *Watchdog {
 		w.entries[c.Name] = e
 		w.order = append(w.order, c.Name)
 	}
+	w.fleet.state = rules.Thaw(o.Rules[fleetKey])
 	return w
 }
 
@@ -172,6 +177,7 @@ func (w *Watchdog) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			w.judgeIdle(time.Now())
+			w.judgeFleet(time.Now())
 		case <-save.C:
 			w.saveWatched()
 		}
@@ -213,10 +219,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 	w.rejudgeLocked(e, now)
 	facts := e.facts(now)
 	result := w.o.Engine.Evaluate(now, facts, e.state)
-	for _, re := range result.Errors {
-		w.o.Count.RuleFailed(re.Rule)
-		w.o.Log.Warn("rule", "rule", re.Rule, "certificate", e.cert.Name, "err", re.Err)
-	}
+	e.errors = w.failedLocked(e.cert.Name, e.errors, result.Errors)
 	e.state = result.State
 	e.calm = len(e.state.Instances) == 0 && len(result.Errors) == 0 && result.Next.IsZero()
 	if len(result.Transitions) > 0 {
@@ -264,7 +267,7 @@ func (w *Watchdog) due(certificate string) {
 // announceLocked hands on one transition.
 func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
 	in := t.Incident
-	w.o.Log.Info("incident", "kind", t.Kind, "rule", in.Rule, "subject", in.Subject.String(), "severity", in.Severity, "step", t.Step.Do, "reason", in.Reason)
+	w.logLocked(t)
 	drift := in.Rule == "renewed-not-served"
 	switch t.Kind {
 	case certmedic.TransitionFiring:
@@ -275,11 +278,38 @@ func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
 		if drift {
 			w.o.Count.Healed(t.Time.Sub(in.FiringAt))
 		}
-		if err := w.o.State.SaveIncident(in); err != nil {
-			w.o.Log.Error("keeping an incident", "incident", in.ID, "err", err)
-		}
+		w.endedLocked(in)
 	}
 	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+}
+
+func (w *Watchdog) logLocked(t certmedic.Transition) {
+	in := t.Incident
+	w.o.Log.Info("incident", "kind", t.Kind, "rule", in.Rule, "subject", in.Subject.String(), "severity", in.Severity, "step", t.Step.Do, "reason", in.Reason)
+}
+
+// endedLocked keeps an incident that has ended.
+func (w *Watchdog) endedLocked(in certmedic.Incident) {
+	if err := w.o.State.SaveIncident(in); err != nil {
+		w.o.Log.Error("keeping an incident", "incident", in.ID, "err", err)
+	}
+}
+
+// failedLocked counts the rules that could not be asked about a certificate, says so in the
+// log when that is new, and returns them.
+func (w *Watchdog) failedLocked(certificate string, before map[string]string, now []rules.RuleError) map[string]string {
+	if len(now) == 0 {
+		return nil
+	}
+	failed := make(map[string]string, len(now))
+	for _, re := range now {
+		w.o.Count.RuleFailed(re.Rule)
+		failed[re.Rule] = re.Err.Error()
+		if before[re.Rule] != failed[re.Rule] {
+			w.o.Log.Warn("a rule cannot be asked", "rule", re.Rule, "certificate", certificate, "err", re.Err)
+		}
+	}
+	return failed
 }
 
 // wants lists the actions of the rungs that the firing incidents have climbed.

@@ -362,7 +362,7 @@ func TestDatesStayDecidable(t *testing.T) {
 			t.Errorf("view %+v", v)
 		}
 		time.Sleep(lifetime + time.Minute)
-		if s.told("firing expired") != 1 || s.told("firing expiring") != 1 || s.told("firing unreachable") != 1 {
+		if s.told("firing expired") != 1 || s.told("firing renewal-overdue") != 1 || s.told("firing unreachable") != 1 {
 			t.Errorf("after its end: %+v", s.news)
 		}
 		if !slices.ContainsFunc(s.wanted(), func(w remediate.Want) bool { return w.Rule == "expired" }) {

@@ -26,6 +26,7 @@ type Backend interface {
 	Status() api.Status
 	Incidents(certificate string, limit int) ([]certmedic.Incident, error)
 	History(certificate string, limit int) ([]certmedic.Action, error)
+	Rules() []api.Rule
 	Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error)
 	Reload(ctx context.Context) error
 	Ready() bool
@@ -90,6 +91,7 @@ func (s *Server) reading(mux *http.ServeMux) {
 		}
 		s.answer(w, incidents, err)
 	})
+	mux.HandleFunc("GET /api/v1/rules", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Rules(), nil) })
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
 		if open(r) {

@@ -58,6 +58,8 @@ func (b *backend) Incidents(_ string, limit int) ([]certmedic.Incident, error) {
 	return []certmedic.Incident{incident()}, b.fail
 }
 
+func (b *backend) Rules() []api.Rule { return nil }
+
 func (b *backend) History(string, int) ([]certmedic.Action, error) {
 	return []certmedic.Action{action()}, b.fail
 }

@@ -31,8 +31,8 @@ func archiveName(file string) (f archiveFile, ok bool) {
 	return archiveFile{kind(index), number}, true
 }
 
-// readArchive learns the versions that certbot still keeps, and whether it will move
-// live/ to a newer one by itself.
+// readArchive learns the versions that certbot still keeps, when each was replaced, and
+// whether certbot will move live/ to a newer one by itself.
 func (b *builder) readArchive(l *lineage) {
 	names, err := listFolder(l.archiveDir)
 	if err != nil {
@@ -46,15 +46,19 @@ func (b *builder) readArchive(l *lineage) {
 		}
 	}
 	slices.SortFunc(files, func(x, y archiveFile) int { return cmp.Or(x.number-y.number, int(x.kind-y.kind)) })
+	var past succession
 	newest := 0 // of which all four files are there
 	for len(files) > 0 {
 		version := firstVersion(files)
 		files = files[len(version):]
-		b.know(b.archivedLeaf(l, version))
+		leaf := b.archivedLeaf(l, version)
+		b.know(leaf.version)
+		past.add(leaf)
 		if len(version) == len(kinds) {
 			newest = version[0].number
 		}
 	}
+	b.stored.Ages = past.ages()
 	b.findPending(l, newest)
 }
 
@@ -83,20 +87,47 @@ func (b *builder) findPending(l *lineage, newest int) {
 	}
 }
 
-// archivedLeaf returns the leaf of one version, empty where there is none. The version
-// that the links lead to was read already.
-func (b *builder) archivedLeaf(l *lineage, version []archiveFile) certmedic.Fingerprint {
+// archivedLeaf returns the leaf of one version. The version that the links lead to was read
+// already.
+func (b *builder) archivedLeaf(l *lineage, version []archiveFile) oldLeaf {
 	if version[0].number == l.whole {
-		return b.leafFacts().SHA256
+		leaf := b.leafFacts()
+		return oldLeaf{leaf.SHA256, leaf.NotBefore.Unix(), leaf.NotAfter.Unix()}
 	}
 	for _, file := range version {
 		if file.kind != kindCert && file.kind != kindFullchain {
 			continue
 		}
 		path := filepath.Join(l.archiveDir, kinds[file.kind]+strconv.Itoa(file.number)+".pem")
-		if leaf := b.reader.Keys.leafOf(path, b.now); leaf != "" {
+		if leaf := b.reader.Keys.leafOf(path, b.now); leaf.version != "" {
 			return leaf
 		}
 	}
-	return ""
+	return oldLeaf{}
 }
+
+// maxAges bounds how many replacements are told.
+const maxAges = 20
+
+// succession gathers the versions of an archive in the order of their numbers.
+type succession struct {
+	last   oldLeaf // that began last
+	shares []float64
+}
+
+// add takes the next version. One that began no later than the one before it replaced
+// nothing: it is an old version that was put back under a new number.
+func (s *succession) add(leaf oldLeaf) {
+	life := s.last.notAfter - s.last.notBefore
+	if s.last.version != "" && leaf.notBefore <= s.last.notBefore || leaf.notAfter <= leaf.notBefore {
+		return
+	}
+	if life > 0 {
+		s.shares = append(s.shares, float64(leaf.notBefore-s.last.notBefore)/float64(life))
+	}
+	s.last = leaf
+}
+
+// ages returns the share of its lifetime at which each version was replaced, of the last
+// ones, oldest first.
+func (s *succession) ages() []float64 { return s.shares[max(0, len(s.shares)-maxAges):] }

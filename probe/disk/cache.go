@@ -45,7 +45,13 @@ type confRead struct {
 
 type archived struct {
 	stat fileID
-	leaf certmedic.Fingerprint
+	leaf oldLeaf
+}
+
+// oldLeaf is what matters of the leaf of a version in an archive; zero where there is none.
+type oldLeaf struct {
+	version             certmedic.Fingerprint
+	notBefore, notAfter int64 // unix seconds
 }
 
 // fileID tells one state of a file from another.
@@ -188,9 +194,9 @@ func (c *KeyCache) readConf(path string, now time.Time) (*RenewalConf, error) {
 	return conf, err
 }
 
-// leafOf returns the fingerprint of the first certificate in a file of an archive, empty
-// where there is none. What is wrong with an old file is of no interest.
-func (c *KeyCache) leafOf(path string, now time.Time) certmedic.Fingerprint {
+// leafOf returns the first certificate in a file of an archive. What is wrong with an old
+// file is of no interest.
+func (c *KeyCache) leafOf(path string, now time.Time) oldLeaf {
 	if c != nil {
 		c.mu.Lock()
 		known, ok := c.archived[path]
@@ -201,9 +207,9 @@ func (c *KeyCache) leafOf(path string, now time.Time) certmedic.Fingerprint {
 	}
 	data, id, err := readWhole(path, maxPEMSize)
 	if err != nil {
-		return ""
+		return oldLeaf{}
 	}
-	leaf := firstFingerprint(data)
+	leaf := firstLeaf(data)
 	if c != nil && id.settled(now) {
 		c.mu.Lock()
 		put(&c.archived, path, archived{id, leaf}, maxCachedFiles)

@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// CLIIni holds what CONFIG_DIR/cli.ini says about hooks. It is as if it had been
+// CLIIni holds what CONFIG_DIR/cli.ini says about hooks and the CA. It is as if it had been
 // given on certbot's command line, so it wins over a renewal configuration.
 type CLIIni struct {
 	Path           string
 	DeployHook     string // deploy-hook, or its old name renew-hook
 	DeployHookLine int
-	NoDirHooks     bool // no-directory-hooks: renewal-hooks/ is not looked at
+	NoDirHooks     bool   // no-directory-hooks: renewal-hooks/ is not looked at
+	Server         string // the ACME directory that new certificates come from
 }
 
 // ReadCLIIni reads CONFIG_DIR/cli.ini in ConfigArgParse's syntax ("key = value",
@@ -41,6 +42,8 @@ func ReadCLIIni(configDir string) (CLIIni, error) {
 			renewHook, renewLine = value, i+1
 		case "no-directory-hooks":
 			ini.NoDirHooks = value == "true" || value == "True" || value == "1"
+		case "server":
+			ini.Server = value
 		}
 	}
 	ini.DeployHook = cmp.Or(ini.DeployHook, renewHook)

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -18,6 +19,7 @@ func (b *builder) readFiles(src certmedic.Source) {
 		b.readPassphrase(src.PassphraseFile)
 	}
 	data, id, err := readWhole(src.Cert, maxPEMSize)
+	b.keepNamed(src.Cert, id)
 	switch {
 	case err != nil:
 		b.readFailed(src.Cert, err)
@@ -54,6 +56,19 @@ func (b *builder) addChain(path string) {
 	if len(b.certs) > 0 {
 		b.certs = append(b.certs, chain...)
 	}
+}
+
+// keepNamed notes a file that was read, under the name that its own leads to where that is
+// a link.
+func (b *builder) keepNamed(path string, id fileID) {
+	target, err := readLink(path)
+	switch {
+	case err != nil:
+		target = path
+	case !filepath.IsAbs(target):
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	b.keep(target, id)
 }
 
 // since returns the newer of the times of a file and of the link that leads to it;

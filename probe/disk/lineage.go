@@ -92,6 +92,7 @@ type lineage struct {
 // link is one of the four names in live/NAME.
 type link struct {
 	path   string
+	id     fileID // of what it leads to
 	usable bool   // it leads to a file
 	number int    // of the version it points to, 0 where it does not tell
 	data   []byte // what the file holds; nil for the key
@@ -105,6 +106,7 @@ func (b *builder) readLineage(src certmedic.Source) {
 	}
 	l := b.openLineage(src)
 	b.stored.Lock = AskLock(src.ConfigDir, l.conf)
+	b.stored.Directory = acmeDirectory(src.ConfigDir, l.conf)
 	b.stored.Files = certmedic.StoredFiles{
 		Cert: l.links[kindCert].path, Privkey: l.links[kindPrivkey].path,
 		Chain: l.links[kindChain].path, Fullchain: l.links[kindFullchain].path,
@@ -166,6 +168,19 @@ func livePaths(src certmedic.Source, conf *RenewalConf) [4]string {
 	return paths
 }
 
+// acmeDirectory returns the URL of the directory of the CA that a lineage is renewed at; empty
+// where neither its configuration nor the tree's defaults name one.
+func acmeDirectory(configDir string, conf *RenewalConf) string {
+	if conf != nil && conf.Server != "" {
+		return conf.Server
+	}
+	ini, err := ReadCLIIni(configDir)
+	if err != nil {
+		return "" // the hooks' reader tells what is wrong with the file
+	}
+	return ini.Server
+}
+
 func archiveDir(src certmedic.Source, conf *RenewalConf) string {
 	if conf != nil && conf.ArchiveDir != "" {
 		return filepath.Clean(conf.ArchiveDir)
@@ -192,7 +207,11 @@ func (b *builder) followLinks(l *lineage) {
 		case !filepath.IsAbs(target):
 			target = filepath.Join(filepath.Dir(ln.path), target)
 		}
-		if b.openLink(kind(i), ln, target) && target != "" {
+		if !b.openLink(kind(i), ln, target) {
+			continue
+		}
+		b.keep(cmp.Or(target, ln.path), ln.id)
+		if target != "" {
 			ln.number = b.numberOf(l, kind(i), target)
 		}
 	}
@@ -203,9 +222,9 @@ func (b *builder) openLink(k kind, ln *link, target string) bool {
 	var err error
 	if k == kindPrivkey {
 		ln.key = b.openKey(ln.path)
-		err = ln.key.err
+		ln.id, err = ln.key.id, ln.key.err
 	} else {
-		ln.data, err = readFile(ln.path, maxPEMSize)
+		ln.data, ln.id, err = readWhole(ln.path, maxPEMSize)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -13,6 +13,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/disk/keystore"
@@ -138,20 +142,43 @@ func parseDER(data []byte) ([]*x509.Certificate, []error) {
 	return []*x509.Certificate{cert}, nil
 }
 
-// firstFingerprint returns the fingerprint of the first certificate in a PEM file, without
-// parsing it; empty where there is none.
-func firstFingerprint(data []byte) certmedic.Fingerprint {
+// firstLeaf returns the first certificate in a PEM file, of which it parses no more than the
+// dates. One whose dates cannot be read has none.
+func firstLeaf(data []byte) oldLeaf {
 	for {
 		var block *pem.Block
 		block, data = pem.Decode(data)
 		if block == nil {
-			return ""
+			return oldLeaf{}
 		}
 		if slices.Contains(certificateTypes[:], block.Type) {
 			sum := sha256.Sum256(block.Bytes)
-			return certmedic.Fingerprint(hex.EncodeToString(sum[:]))
+			leaf := oldLeaf{version: certmedic.Fingerprint(hex.EncodeToString(sum[:]))}
+			if from, to, ok := validity(block.Bytes); ok {
+				leaf.notBefore, leaf.notAfter = from.Unix(), to.Unix()
+			}
+			return leaf
 		}
 	}
+}
+
+// validity returns the dates of a certificate (RFC 5280, section 4.1): what stands behind
+// its version, its serial number, its algorithm and its issuer.
+func validity(der []byte) (notBefore, notAfter time.Time, ok bool) {
+	var tbs, dates cryptobyte.String
+	whole := cryptobyte.String(der)
+	ok = whole.ReadASN1(&whole, cbasn1.SEQUENCE) && whole.ReadASN1(&tbs, cbasn1.SEQUENCE) &&
+		tbs.SkipOptionalASN1(cbasn1.Tag(0).ContextSpecific().Constructed()) &&
+		tbs.SkipASN1(cbasn1.INTEGER) && tbs.SkipASN1(cbasn1.SEQUENCE) && tbs.SkipASN1(cbasn1.SEQUENCE) &&
+		tbs.ReadASN1(&dates, cbasn1.SEQUENCE) && readDate(&dates, &notBefore) && readDate(&dates, &notAfter)
+	return notBefore, notAfter, ok
+}
+
+func readDate(from *cryptobyte.String, date *time.Time) bool {
+	if from.PeekASN1Tag(cbasn1.UTCTime) {
+		return from.ReadASN1UTCTime(date)
+	}
+	return from.ReadASN1GeneralizedTime(date)
 }
 
 var errEncryptedKey = errors.New("the private key is encrypted")

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/inspect"
 )
@@ -154,13 +156,22 @@ func (b *builder) know(version certmedic.Fingerprint) {
 	}
 }
 
+// keep notes a file of the version; what could not be opened, or is none, has no mode to tell.
+func (b *builder) keep(path string, id fileID) {
+	file := certmedic.KeptFile{Path: path, Mode: id.mode & 0o777}
+	if id.mode&unix.S_IFMT == unix.S_IFREG && !slices.Contains(b.stored.Kept, file) {
+		b.stored.Kept = append(b.stored.Kept, file)
+	}
+}
+
 // readCerts reads the certificates of a file and records what is wrong with it.
 func (b *builder) readCerts(path string) []*x509.Certificate {
-	data, err := readFile(path, maxPEMSize)
+	data, id, err := readWhole(path, maxPEMSize)
 	if err != nil {
 		b.readFailed(path, err)
 		return nil
 	}
+	b.keepNamed(path, id)
 	return b.takeCerts(path, data)
 }
 
@@ -193,7 +204,11 @@ type keyFile struct {
 }
 
 // checkKey sees whether the key in a file belongs to the leaf, and who may read it.
-func (b *builder) checkKey(path string) { b.takeKey(b.openKey(path)) }
+func (b *builder) checkKey(path string) {
+	f := b.openKey(path)
+	b.keepNamed(path, f.id)
+	b.takeKey(f)
+}
 
 // openKey reads a key's file, or only looks in which state it is.
 func (b *builder) openKey(path string) keyFile {

@@ -129,7 +129,7 @@ func (a answer) keepFor() time.Duration {
 	switch {
 	case a.err == nil:
 		return min(a.TTL, maxKept)
-	case a.err.empty():
+	case a.err.Empty():
 		return min(a.TTL, maxKeptEmpty)
 	default:
 		return 0

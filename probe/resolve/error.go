@@ -51,8 +51,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("resolving %q: %s", e.Host, text)
 }
 
-// empty reports whether it is an answer: there is nothing.
-func (e *Error) empty() bool { return e.Reason == ReasonNXDomain || e.Reason == ReasonNoData }
+// Empty reports whether it is an answer: there is nothing.
+func (e *Error) Empty() bool { return e.Reason == ReasonNXDomain || e.Reason == ReasonNoData }
 
 // about returns the error as one about a host: those that are kept are shared.
 func (e *Error) about(host string) *Error {

@@ -47,7 +47,7 @@ func (r *Resolver) Query(ctx context.Context, name string, kind uint16) (Answer,
 		return Answer{}, err
 	}
 	got := r.ask(ctx, s, question{name: dns.CanonicalName(ascii), kind: kind, secure: true})
-	if got.err != nil && !got.err.empty() {
+	if got.err != nil && !got.err.Empty() {
 		return Answer{}, got.err.about(name)
 	}
 	return got.Answer, nil

@@ -147,7 +147,7 @@ func (s settings) ask(ctx context.Context, q question) answer {
 	for range s.attempts {
 		for _, server := range s.servers {
 			got := s.askServer(ctx, server, q)
-			if got.err == nil || got.err.empty() {
+			if got.err == nil || got.err.Empty() {
 				return got
 			}
 			worst = worse(worst, got.err)

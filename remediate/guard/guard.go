@@ -112,9 +112,14 @@ func refuse(r Reason, format string, args ...any) Decision {
 	return Decision{Reason: r, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Supported reports whether this version of certmedic knows how to do an action.
+func Supported(kind certmedic.ActionKind) bool {
+	return kind == certmedic.ActionRedeploy || kind == certmedic.ActionReload
+}
+
 func need(c Case) Decision {
 	switch {
-	case c.Kind != certmedic.ActionRedeploy && c.Kind != certmedic.ActionReload:
+	case !Supported(c.Kind):
 		return refuse(UnsupportedKind, "%s is not there in this version", c.Kind)
 	case len(c.Stored.Chain) == 0:
 		return refuse(NothingStored, "the source of %q holds no version that can be read", c.Certificate.Name)

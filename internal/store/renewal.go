@@ -1,0 +1,56 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// Renewal is what a CA said about when a version of a certificate should be replaced.
+type Renewal struct {
+	Version     certmedic.Fingerprint `json:"version"`
+	Window      *rules.Window         `json:"window,omitempty"`      // nil: it said nothing yet, or says nothing about any
+	Explanation string                `json:"explanation,omitempty"` // URL of a page that tells why
+	Chosen      time.Time             `json:"chosen,omitzero"`       // the moment of the window for a renewal of our own
+
+	CheckAfter time.Time `json:"check_after"`        // when it is asked again
+	Failures   int       `json:"failures,omitempty"` // since it answered last
+	Error      string    `json:"error,omitempty"`    // of the last of them
+}
+
+// SaveRenewal keeps what a CA said about a certificate.
+func (s *Store) SaveRenewal(certificate string, r Renewal) error {
+	return s.put(bucketRenewal, certificate, r)
+}
+
+// Renewals returns what CAs said, by certificate.
+func (s *Store) Renewals() (map[string]Renewal, error) {
+	all := map[string]Renewal{}
+	err := s.each(bucketRenewal, false, func(key string, value []byte) (bool, error) {
+		var r Renewal
+		err := decode(bucketRenewal, key, value, &r)
+		all[key] = r
+		return true, err
+	})
+	return all, err
+}
+
+// TrimRenewals forgets the certificates about which a CA should have been asked again before a
+// time: they are gone, or have ended.
+func (s *Store) TrimRenewals(before time.Time) error {
+	all, err := s.Renewals()
+	if err != nil {
+		return fmt.Errorf("trimming the renewals: %w", err)
+	}
+	for certificate, r := range all {
+		if !r.CheckAfter.Before(before) {
+			continue
+		}
+		if err := s.remove(bucketRenewal, certificate); err != nil {
+			return fmt.Errorf("trimming the renewals: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package watchdog
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// fleetKey is under which name the state of the rules about the fleet is kept; no certificate
+// can have it.
+const fleetKey = "\x00fleet"
+
+// Self is how certmedic itself is, beyond what the watchdog knows.
+type Self struct {
+	Since       time.Time // since when it runs
+	LastRound   time.Time // when every endpoint had been probed once more; zero: not yet
+	QueueOldest time.Time // when the notification that waits longest was told; zero: none waits
+	Degraded    []string
+	ClockSkew   *time.Duration // see [rules.FleetFacts]
+}
+
+// fleet is what the rules remember about certmedic itself. The watchdog's lock guards it.
+type fleet struct {
+	state rules.State
+}
+
+// judgeFleet has the rules judge certmedic itself.
+func (w *Watchdog) judgeFleet(now time.Time) {
+	if w.o.Self == nil {
+		return
+	}
+	self := w.o.Self() // may ask the watchdog
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx == nil || w.ctx.Err() != nil {
+		return
+	}
+	facts := w.fleetFactsLocked(self, now)
+	result := w.o.Engine.Evaluate(now, rules.Facts{Fleet: &facts}, w.fleet.state)
+	w.fleet.state = result.State
+	if len(result.Transitions) > 0 {
+		if err := w.o.State.SaveRules(fleetKey, w.fleet.state); err != nil {
+			w.o.Log.Error("keeping incidents of the fleet", "err", err)
+		}
+	}
+	for _, re := range result.Errors {
+		w.o.Count.RuleFailed(re.Rule)
+		w.o.Log.Warn("a rule cannot be asked", "rule", re.Rule, "err", re.Err)
+	}
+	for _, t := range result.Transitions {
+		w.logLocked(t)
+		if t.Kind == certmedic.TransitionResolved {
+			w.endedLocked(t.Incident)
+		}
+		w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Transition: t})
+	}
+}
+
+// fleetFactsLocked builds what rules may ask about certmedic itself.
+func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
+	f := rules.FleetFacts{
+		Certificates: int64(len(w.order)), Degraded: self.Degraded, ClockSkew: self.ClockSkew,
+		Undecided: rules.Undecided{"fleet.failing_receivers": "nothing is known of single receivers"}, Support: map[string]rules.Support{},
+	}
+	failed := map[string]rules.Support{}
+	for _, name := range w.order {
+		e := w.entries[name]
+		f.Endpoints += int64(len(e.cert.Endpoints))
+		for rule, why := range e.errors {
+			s := failed[rule]
+			s.Members = append(s.Members, name)
+			s.Evidence = append(s.Evidence, certmedic.Evidence{Source: rule, Line: why})
+			failed[rule] = s
+		}
+	}
+	f.RuleErrors = slices.Sorted(maps.Keys(failed))
+	f.Support["fleet.rule_errors"] = joined(failed, f.RuleErrors)
+	if !self.QueueOldest.IsZero() {
+		f.QueueAge = max(0, now.Sub(self.QueueOldest))
+	}
+	if f.Endpoints == 0 || w.o.Interval == 0 {
+		undecide(f.Undecided, "nothing is probed", "fleet.last_round_age", "fleet.missed_rounds")
+		return f
+	}
+	last := self.LastRound
+	if last.Before(self.Since) {
+		last = self.Since
+	}
+	f.LastRoundAge = max(0, now.Sub(last))
+	f.MissedRounds = float64(f.LastRoundAge) / float64(w.o.Interval)
+	return f
+}
+
+// maxErrorLines bounds how much evidence an incident of rules has.
+const maxErrorLines = 10
+
+// joined puts the support of several rules together, bounded.
+func joined(all map[string]rules.Support, order []string) rules.Support {
+	var s rules.Support
+	for _, name := range order {
+		s.Members = append(s.Members, all[name].Members...)
+		s.Evidence = append(s.Evidence, all[name].Evidence...)
+	}
+	s.Evidence = s.Evidence[:min(len(s.Evidence), maxErrorLines)]
+	return s
+}
+
+// Fleet returns the open incidents of certmedic itself.
+func (w *Watchdog) Fleet() []certmedic.Incident {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return opened(w.fleet.state)
+}
+
+// opened returns the incidents that are pending or firing.
+func opened(s rules.State) []certmedic.Incident {
+	open := make([]certmedic.Incident, 0, len(s.Instances))
+	for _, in := range s.Instances {
+		open = append(open, in.Incident)
+	}
+	return open
+}
+
+// Survey asks every rule about all that is watched, and changes nothing.
+func (w *Watchdog) Survey(now time.Time) []rules.Tally {
+	var all []rules.Facts
+	if w.o.Self != nil {
+		self := w.o.Self()
+		w.mu.Lock()
+		fleet := w.fleetFactsLocked(self, now)
+		w.mu.Unlock()
+		all = append(all, rules.Facts{Fleet: &fleet})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range w.order {
+		all = append(all, w.entries[name].facts(now))
+	}
+	return w.o.Engine.Survey(all)
+}
