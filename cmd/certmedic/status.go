@@ -82,6 +82,11 @@ func (e *environment) printStatus(s api.Status) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Status, printable(v.Name), or(string(v.Stage), "-"), servedUntil(v, s.Time), storedUntil(v, s.Time), v.Mode, printable(what(v)))
 	}
 	_ = w.Flush() // writes to standard output; there is nobody to tell
+	for _, in := range s.Fleet {
+		if in.State == certmedic.StateFiring {
+			fmt.Fprintf(e.stdout, "certmedic itself: %s: %s: %s\n", in.Severity, in.Rule, printable(in.Summary))
+		}
+	}
 	for _, d := range s.Degraded {
 		fmt.Fprintln(e.stdout, printable("polled only: "+d))
 	}
