@@ -157,15 +157,22 @@ func problemText(p rules.Problem) string {
 
 func newRulesList(e *environment) *cobra.Command {
 	var conditions, variables bool
+	var against string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the rules in force, or what rules may ask",
 		Long: `List shows every rule that the daemon would judge by: the shipped rules and those of the
-configuration, adjusted. With --conditions or --variables it shows what rules can be written with.`,
-		Example: "  certmedic rules list\n  certmedic rules list --conditions\n  certmedic rules list --variables --json",
+configuration, adjusted. With --conditions or --variables it shows what rules can be written with.
+
+With --against it shows how much of an inventory each rule matches: "daemon" is what the running
+daemon watches now, a FILE the certificates of a configuration. A rule that can match nothing is
+likely to have a mistyped label or name in it.`,
+		Example: "  certmedic rules list\n  certmedic rules list --against daemon\n  certmedic rules list --against /etc/certmedic/certmedic.yml\n  certmedic rules list --conditions\n  certmedic rules list --variables --json",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
+			case against != "":
+				return e.listAgainst(cmd.Context(), against)
 			case conditions:
 				return e.listConditions()
 			case variables:
@@ -184,7 +191,8 @@ configuration, adjusted. With --conditions or --variables it shows what rules ca
 	}
 	cmd.Flags().BoolVar(&conditions, "conditions", false, "list the named conditions")
 	cmd.Flags().BoolVar(&variables, "variables", false, "list the variables of conditions in CEL")
-	cmd.MarkFlagsMutuallyExclusive("conditions", "variables")
+	cmd.Flags().StringVar(&against, "against", "", `how much of an inventory each rule matches: "daemon", or a configuration FILE`)
+	cmd.MarkFlagsMutuallyExclusive("conditions", "variables", "against")
 	return cmd
 }
 
