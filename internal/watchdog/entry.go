@@ -18,6 +18,7 @@ type entry struct {
 	stored   *certmedic.Stored                // never nil, never changed
 	problems []certmedic.Finding              // of the stored version's chain, dates and names
 	kept     *watchedFile                     // what is watched in a file; nil: it is not, or was not read yet
+	turns    time.Time                        // when a date of what is stored passes next, so that it is to be read again; zero: none will
 	read     bool                             // the source was read at least once
 	version  certmedic.Fingerprint            // the version that was stored last, also while the source cannot be read
 	awaited  bool                             // a new version was stored and has not been seen everywhere yet

@@ -51,10 +51,13 @@ func (w *Watchdog) Changed(name string) {
 	certificate, _, _ := strings.Cut(name, "|")
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e, ok := w.entries[certificate]
-	if !ok || w.ctx == nil || w.ctx.Err() != nil {
-		return
+	if e, ok := w.entries[certificate]; ok && w.ctx != nil && w.ctx.Err() == nil {
+		w.rereadLocked(e)
 	}
+}
+
+// rereadLocked has a certificate's source read, and once more if it is being read.
+func (w *Watchdog) rereadLocked(e *entry) {
 	if e.reading {
 		e.again = true
 		return
@@ -62,9 +65,32 @@ func (w *Watchdog) Changed(name string) {
 	e.reading = true
 	w.readers.Go(func() {
 		for more := true; more; more = w.readAgain(e) {
-			w.Read(w.ctx, certificate)
+			w.Read(w.ctx, e.cert.Name)
 		}
 	})
+}
+
+// turnLocked has a certificate's source read again once a date of what it holds has passed:
+// what was valid may have ended, or have begun to be.
+func (w *Watchdog) turnLocked(e *entry, now time.Time) {
+	if e.turns.IsZero() || now.Before(e.turns) {
+		return
+	}
+	e.turns = time.Time{}
+	w.rereadLocked(e)
+}
+
+// nextTurn returns the first date of certificates that lies after now, zero where none does.
+func nextTurn(certs []*x509.Certificate, now time.Time) time.Time {
+	var next time.Time
+	for _, c := range certs {
+		for _, date := range []time.Time{c.NotBefore, c.NotAfter} {
+			if after := date.Add(time.Second); after.After(now) && (next.IsZero() || after.Before(next)) {
+				next = after
+			}
+		}
+	}
+	return next
 }
 
 // readAgain ends a certificate's reader, unless its source changed during the read.
@@ -128,6 +154,7 @@ func Copies(c certmedic.Certificate) iter.Seq[string] {
 func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	now := time.Now()
 	renewed, remember := e.hold(content.Stored, w.problems(*e.cert, content, now), now)
+	e.turns = nextTurn(content.Certs, now)
 	if e.cert.Watched && len(e.cert.Endpoints) == 0 {
 		e.kept = &watchedFile{Content: content}
 		w.rejudgeLocked(e, now)

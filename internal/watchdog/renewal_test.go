@@ -74,3 +74,20 @@ func TestWindowIsOfOneVersion(t *testing.T) {
 		t.Errorf("of the next version: overdue %v by %q, ends in %v", c.RenewalOverdue, c.RenewalBasis, c.ARIEndsIn)
 	}
 }
+
+// A stored version that ends in its place is found to have ended, although nothing on disk
+// changes.
+func TestStoredVersionEndsInItsPlace(t *testing.T) {
+	run(t, func(t *testing.T) {
+		s := newScene(t)
+		s.start(nil)
+		s.seen()
+		if c := s.facts(); len(c.StoredFindings) != 0 || !c.StoredOK {
+			t.Fatalf("at first: %v", c.StoredFindings)
+		}
+		time.Sleep(lifetime + time.Minute)
+		if c := s.facts(); !slices.Contains(c.StoredFindings, "expired") || c.StoredOK {
+			t.Errorf("after its end: %v, fine: %v", c.StoredFindings, c.StoredOK)
+		}
+	})
+}

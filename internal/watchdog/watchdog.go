@@ -216,6 +216,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		return
 	}
 	e.judged = now
+	w.turnLocked(e, now)
 	w.rejudgeLocked(e, now)
 	facts := e.facts(now)
 	result := w.o.Engine.Evaluate(now, facts, e.state)

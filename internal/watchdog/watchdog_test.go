@@ -365,6 +365,10 @@ func TestDatesStayDecidable(t *testing.T) {
 		if s.told("firing expired") != 1 || s.told("firing renewal-overdue") != 1 || s.told("firing unreachable") != 1 {
 			t.Errorf("after its end: %+v", s.news)
 		}
+		if slices.ContainsFunc(s.wanted(), func(w remediate.Want) bool { return w.Kind == certmedic.ActionRedeploy }) {
+			t.Errorf("what is stored has ended too, and is wanted to be deployed: %+v", s.wanted())
+		}
+		time.Sleep(5 * time.Minute)
 		if !slices.ContainsFunc(s.wanted(), func(w remediate.Want) bool { return w.Rule == "expired" }) {
 			t.Errorf("wanted %+v", s.wanted())
 		}
