@@ -21,6 +21,23 @@ const (
 	KindDeployed Kind = "deployed"
 )
 
+// Kinds lists every kind.
+func Kinds() []Kind { return []Kind{KindFiring, KindUpdate, KindResolved, KindRenewed, KindDeployed} }
+
+// KindOf says as what people are told of a transition, if they are: when a rung of the ladder
+// says so, and when an incident ends.
+func KindOf(t certmedic.Transition) (kind Kind, told bool) {
+	switch {
+	case t.Kind == certmedic.TransitionResolved:
+		return KindResolved, true
+	case t.Kind != certmedic.TransitionStep || t.Step.Do != certmedic.StepNotify:
+		return "", false
+	case t.Step.After > 0:
+		return KindUpdate, true
+	}
+	return KindFiring, true
+}
+
 // Good reports whether the event is good news rather than about an incident.
 func (k Kind) Good() bool { return k == KindRenewed || k == KindDeployed }
 

@@ -79,23 +79,20 @@ func firing(open []certmedic.Incident, about alerting.Facts) []alerting.Event {
 // and when they end, and good news.
 func (g *generation) tell(n watchdog.News) {
 	e := alerting.Event{Time: n.Time, Certificate: facts(n)}
-	t := n.Transition
-	switch {
-	case n.Kind == watchdog.NewsRenewed:
+	switch n.Kind {
+	case watchdog.NewsRenewed:
 		e.Kind, e.Severity = alerting.KindRenewed, certmedic.SeverityInfo
 		e.Incident.Summary = "a new version of " + n.Certificate.Name + " is stored"
-	case n.Kind == watchdog.NewsDeployed:
+	case watchdog.NewsDeployed:
 		e.Kind, e.Severity = alerting.KindDeployed, certmedic.SeverityInfo
 		e.Incident.Summary = "the newest version of " + n.Certificate.Name + " is served everywhere"
-	case t.Kind == certmedic.TransitionStep && t.Step.Do == certmedic.StepNotify:
-		e.Kind, e.Severity, e.Incident, e.Step = alerting.KindFiring, t.Incident.Severity, t.Incident, t.Step
-		if t.Step.After > 0 {
-			e.Kind = alerting.KindUpdate
-		}
-	case t.Kind == certmedic.TransitionResolved:
-		e.Kind, e.Severity, e.Incident = alerting.KindResolved, t.Incident.Severity, t.Incident
 	default:
-		return
+		kind, told := alerting.KindOf(n.Transition)
+		if !told {
+			return
+		}
+		in := n.Transition.Incident
+		e.Kind, e.Severity, e.Incident, e.Step = kind, in.Severity, in, n.Transition.Step
 	}
 	g.alerter.Tell(e)
 }

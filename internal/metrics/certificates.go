@@ -153,7 +153,7 @@ func (r *renderer) endpoint(v *watchdog.View, e *watchdog.EndpointView) {
 
 // drift returns the finding that an address serves another version than the stored one.
 func drift(v *watchdog.View, a *watchdog.AddressView) []certmedic.Finding {
-	if a.MatchesStored == nil || *a.MatchesStored || v.Stage == certmedic.StageDeploying {
+	if a.DriftSince == nil || v.Stage == certmedic.StageDeploying {
 		return nil
 	}
 	return []certmedic.Finding{certmedic.NewFinding(certmedic.Drift, "")}

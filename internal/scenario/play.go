@@ -1,0 +1,264 @@
+package scenario
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
+	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/rules"
+)
+
+// test is one test of a file.
+type test struct {
+	form testForm
+	at   place
+}
+
+// check plays the world of the test without anybody looking, and returns what is wrong with
+// the test.
+func (t *test) check(start time.Time) (problems []error) {
+	w, err := build(t.form.Given, start)
+	problems = append(problems, err)
+	if err != nil {
+		return problems
+	}
+	last := time.Duration(-1)
+	for _, s := range t.form.Steps {
+		step := s.value
+		if step.At == nil {
+			problems = append(problems, s.at.problem("a step without `at`"))
+			continue
+		}
+		if at := time.Duration(*step.At); at <= last || at < 0 {
+			problems = append(problems, s.at.problem("the step at %s does not come after the one before it", at))
+		}
+		last = time.Duration(*step.At)
+		w.now = start.Add(last)
+		problems = append(problems, step.refused(), w.change(step.Change))
+		if step.Then != nil {
+			problems = append(problems, w.change(*step.Then))
+		}
+		if step.Expect != nil {
+			problems = append(problems, w.checkExpected(*step.Expect)...)
+		}
+	}
+	for _, n := range t.form.Never {
+		problems = append(problems, w.checkNever(n))
+	}
+	return problems
+}
+
+// refused tells that the messages of receivers cannot be expected.
+func (s *stepForm) refused() error {
+	for _, r := range []*raw{s.SlackClick, s.expected().Slack, s.expected().PagerDuty} {
+		if r != nil {
+			return placeOf(r.node).problem("expectations about a receiver's messages come with the receivers; expect `notifications` and `actions`")
+		}
+	}
+	return nil
+}
+
+func (s *stepForm) expected() expectForm {
+	if s.Expect == nil {
+		return expectForm{}
+	}
+	return *s.Expect
+}
+
+// play is a test while it is played.
+type play struct {
+	test     *test
+	file     string // its name
+	world    *world
+	engine   *rules.Engine
+	grid     grid
+	fleet    *walker
+	step     bool // every round is looked at
+	log      []happening
+	told     int // up to where the log was held against expected notifications
+	events   int // the same of events
+	cover    *tallies
+	failed   []Failure
+	compiled []rules.Rule
+}
+
+// happening is something that rules said, or that was seen, at a time.
+type happening struct {
+	at          time.Time // true time
+	certificate string    // "" of the fleet
+	event       alerting.Kind
+	transition  certmedic.Transition
+}
+
+// begin makes everything that takes part in a test.
+func (f *File) begin(t *test, all []rules.Rule, everyRound bool) (*play, error) {
+	w, err := build(t.form.Given, f.start)
+	if err != nil {
+		return nil, err
+	}
+	p := &play{
+		test: t, file: f.Path, world: w, engine: rules.New(all), compiled: all, grid: grid{f.start, f.interval}, step: everyRound,
+		cover: newTallies(all),
+	}
+	for _, c := range w.certs {
+		seen := &picture{w: w, of: c, sim: watchdog.Simulate(c.config, p.engine, f.interval), failed: &failures{}}
+		c.walker = &walker{actor: seen, grid: p.grid, tell: func(g glance) { p.note(c.config.Name, g) }}
+	}
+	own := &fleet{w: w, engine: p.engine, interval: f.interval, began: f.start}
+	p.fleet = &walker{actor: own, grid: p.grid, tell: func(g glance) { p.note("", g) }}
+	return p, nil
+}
+
+// note keeps what a look came to.
+func (p *play) note(certificate string, g glance) {
+	if g.deployed {
+		p.happened(g.at, certificate, alerting.KindDeployed)
+	}
+	for _, t := range g.transitions {
+		p.log = append(p.log, happening{at: g.at, certificate: certificate, transition: t})
+	}
+}
+
+func (p *play) happened(at time.Time, certificate string, kind alerting.Kind) {
+	p.log = append(p.log, happening{at: at, certificate: certificate, event: kind})
+}
+
+// run plays the test to its end.
+func (p *play) run(ctx context.Context) error {
+	p.given()
+	for i, s := range p.test.form.Steps {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("playing %q: %w", p.test.form.Name, err)
+		}
+		step := s.value
+		at := p.world.start.Add(time.Duration(*step.At))
+		if i == 0 && at.After(p.world.start) { // else the first step is at the start
+			p.look(p.world.start)
+		}
+		p.walk(at)
+		if err := p.turn(step.Change); err != nil {
+			return err
+		}
+		if step.Expect != nil {
+			p.expect(s.at, *step.Expect)
+		}
+		if step.Then != nil {
+			if err := p.turn(*step.Then); err != nil {
+				return err
+			}
+		}
+		p.cover.take(p, at, step.Expect != nil)
+	}
+	for _, n := range p.test.form.Never {
+		p.never(n)
+	}
+	return nil
+}
+
+// given shows certmedic the world as it is given. Nothing is judged yet: the first step may be
+// at the same moment.
+func (p *play) given() {
+	start := p.world.start
+	for _, c := range p.world.certs {
+		p.report(c, start)
+		c.seen().probe(p.world.wall(start))
+		c.walker.last.at = start
+	}
+	p.fleet.last.at = start
+}
+
+// walk lets time pass up to a step.
+func (p *play) walk(to time.Time) {
+	from := len(p.log)
+	for _, w := range p.walkers() {
+		w.stride, w.dates = w.actor.plan()
+		if p.step {
+			w.stride = 0
+		}
+		w.walk(to)
+	}
+	slices.SortStableFunc(p.log[from:], func(a, b happening) int { return a.at.Compare(b.at) })
+	p.world.now = to
+}
+
+// walkers returns those who look at the world; the fleet, which is made up of the others,
+// comes last.
+func (p *play) walkers() []*walker {
+	all := make([]*walker, 0, len(p.world.certs)+1)
+	for _, c := range p.world.certs {
+		all = append(all, c.walker)
+	}
+	return append(all, p.fleet)
+}
+
+// turn has the world change, and everybody look at it.
+func (p *play) turn(f changeForm) error {
+	if err := p.world.change(f); err != nil {
+		return err
+	}
+	if f.Restart {
+		p.restart()
+	}
+	p.look(p.world.now)
+	return nil
+}
+
+// look has everybody look at the world as it is now.
+func (p *play) look(at time.Time) {
+	for _, c := range p.world.certs {
+		p.report(c, at)
+	}
+	for _, w := range p.walkers() {
+		w.look(at)
+	}
+}
+
+// report has certmedic read a certificate's source, if it changed, and tells it the rest of
+// what is new.
+func (p *play) report(c *cert, at time.Time) {
+	seen, now := c.seen(), p.world.wall(at)
+	if stored, problems := c.reading(now); c.unread && seen.sim.Store(now, stored, problems) {
+		p.happened(at, c.config.Name, alerting.KindRenewed)
+	}
+	for _, tell := range c.news {
+		tell(seen, now)
+	}
+	c.unread, c.news = false, nil
+}
+
+// restart has certmedic forget what a restart forgets.
+func (p *play) restart() {
+	for _, c := range p.world.certs {
+		c.seen().sim.Restart()
+		c.unread = c.config.Source.Kind != certmedic.SourceNone
+	}
+	own := p.fleet.actor.(*fleet)
+	own.state, own.began = rules.Thaw(own.state), p.world.now
+}
+
+// open returns the incidents that are open now, the fleet's last.
+func (p *play) open() []certmedic.Incident {
+	var all []certmedic.Incident
+	for _, c := range p.world.certs {
+		all = append(all, c.seen().sim.Open()...)
+	}
+	for _, in := range p.fleet.actor.(*fleet).state.Instances {
+		all = append(all, in.Incident)
+	}
+	return slices.DeleteFunc(all, func(in certmedic.Incident) bool { return !in.Open() })
+}
+
+// about returns what the rule of a name is about.
+func (p *play) about(name string) (certmedic.SubjectKind, error) {
+	i := slices.IndexFunc(p.compiled, func(r rules.Rule) bool { return r.Name == name })
+	if i < 0 {
+		return "", errors.New("there is no rule " + cmp.Or(name, "without a name"))
+	}
+	return p.compiled[i].About, nil
+}
