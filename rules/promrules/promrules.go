@@ -17,6 +17,7 @@ import (
 // Alert is one alerting rule of Prometheus.
 type Alert struct {
 	Name          string // in Prometheus's usual form, such as CertmedicHookFailed
+	Rule          string // whose alert it is, as the label of that name says
 	Expr          string // PromQL
 	For           time.Duration
 	KeepFiringFor time.Duration
@@ -87,10 +88,13 @@ func variables(expression *ast.AST) []string {
 // severity when the alert has fired for long.
 func alerts(r rules.Rule, expr string, s scope, o Options) []Alert {
 	a := Alert{
-		Name: alertName(r.Name), Expr: expr, For: r.For, KeepFiringFor: r.KeepFiringFor, Severity: r.Severity,
+		Name: alertName(r.Name), Rule: r.Name, Expr: expr, For: r.For, KeepFiringFor: r.KeepFiringFor, Severity: r.Severity,
 		Watched: s.watched, Summary: summary(r, s),
 	}
-	if r.Runbook != "" && o.Runbooks != "" {
+	switch {
+	case strings.Contains(r.Runbook, "://"):
+		a.RunbookURL = r.Runbook
+	case r.Runbook != "" && o.Runbooks != "":
 		a.RunbookURL = o.Runbooks + r.Runbook + ".md"
 	}
 	all := []Alert{a}

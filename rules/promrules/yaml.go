@@ -79,7 +79,7 @@ func (a Alert) yaml() string {
 	if a.Watched {
 		watched = `, watched: "true"`
 	}
-	fmt.Fprintf(&b, "        labels: {severity: %s%s}\n        annotations:\n          summary: %s\n", a.Severity, watched, quote(a.Summary))
+	fmt.Fprintf(&b, "        labels: {rule: %s, severity: %s%s}\n        annotations:\n          summary: %s\n", a.Rule, a.Severity, watched, quote(a.Summary))
 	if a.RunbookURL != "" {
 		fmt.Fprintf(&b, "          runbook_url: %s\n", quote(a.RunbookURL))
 	}
