@@ -27,10 +27,14 @@ func (e *entry) missed(endpoint string, now time.Time) float64 {
 // old says why nothing can be claimed about an endpoint that was not probed for long; "" if
 // it was.
 func (e *entry) old(endpoint string, now time.Time) string {
-	if e.missed(endpoint, now) < oldAfter {
-		return ""
+	o := e.observed[endpoint]
+	switch {
+	case o.Time.Round(0).After(now.Round(0).Add(time.Second)): // as the wall shows; what it judged of dates may be wrong
+		return endpoint + " was not probed since the clock was set back"
+	case e.missed(endpoint, now) >= oldAfter:
+		return fmt.Sprintf("%s was not probed since %s", endpoint, day(o.Time))
 	}
-	return fmt.Sprintf("%s was not probed since %s", endpoint, day(e.observed[endpoint].Time))
+	return ""
 }
 
 func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.EndpointFacts {
