@@ -172,6 +172,7 @@ type Stored struct {
 
 	Directory string     // of the ACME CA that renews it, as the source's own configuration tells; empty: unknown
 	Ages      []float64  // the share of its lifetime at which each earlier version was replaced, oldest first
+	Issued    []Issued   // the last versions in its archive, oldest first, the one that is stored among them
 	Kept      []KeptFile // the files of the version, where the links lead
 
 	// Where the parts are, for hooks and deployments. Fullchain or Chain is empty where
@@ -181,6 +182,13 @@ type Stored struct {
 
 // Leaf returns the facts of the stored leaf, and whether there is one.
 func (s Stored) Leaf() (CertFacts, bool) { return leaf(s.Chain) }
+
+// Issued is a version that a CA issued, as an archive keeps it.
+type Issued struct {
+	Version   Fingerprint
+	NotBefore time.Time
+	Names     []string // its DNS names and IP addresses, as it has them
+}
 
 // KeptFile is a file of a stored version.
 type KeptFile struct {

@@ -25,6 +25,7 @@ type Request struct {
 	ByHand      bool                  // a person asks
 	Force       bool                  // by hand: act even where nothing needs it
 	To          certmedic.Fingerprint // by hand: the version that must be the stored one, or a beginning of it
+	Version     certmedic.Fingerprint // of a rule: the stored version that it speaks of
 }
 
 // Plan says what the request would do now and whether it would be allowed, and does
@@ -44,7 +45,7 @@ func (r *Remediator) Act(ctx context.Context, q Request) (certmedic.Action, erro
 	}
 	defer end()
 	q.ByHand = true
-	a, _, err := r.attempt(ctx, q, "")
+	a, _, err := r.attempt(ctx, q, told{})
 	return a, err
 }
 
@@ -55,15 +56,22 @@ type considered struct {
 	decision guard.Decision
 	attempts int
 	earlier  *certmedic.Action // the last attempt of the same cure
+	trial    bool              // the one that a half-open breaker of the fleet lets through
 }
 
 // consider looks at the certificate, plans, and asks the guard.
 func (r *Remediator) consider(ctx context.Context, q Request) (considered, error) {
-	sight, err := r.o.Look(ctx, q.Certificate)
+	sight, err := r.look(ctx, q.Certificate)
 	if err != nil {
-		return considered{}, fmt.Errorf("looking at %q: %w", q.Certificate, err)
+		return considered{}, err
 	}
-	plan, untrusted := r.plan(sight, q.Kind)
+	return r.weigh(q, sight, "")
+}
+
+// weigh plans for what was seen, and asks the guard. disagree says where looks did not see the
+// same.
+func (r *Remediator) weigh(q Request, sight Sight, disagree string) (considered, error) {
+	plan, untrusted := r.plan(sight, q)
 	now := time.Now()
 	history, err := r.o.Journal.Actions("", now.Add(-historyFor))
 	if err != nil {
@@ -76,16 +84,25 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 	c.attempts, c.earlier = attempts(history, q.Kind, plan)
 	cs := guard.Case{
 		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
-		Stored: sight.Stored, Problems: sight.Problems, Runnable: !plan.Empty(), Untrusted: untrusted,
+		Stored: sight.Stored, Problems: sight.Problems, Denied: r.denied(sight), Runnable: !plan.Empty(), Untrusted: untrusted,
 		Frozen: r.o.Frozen(), MaxPerHour: r.o.MaxPerHour, ActionsLastHour: actionsSince(history, now.Add(-time.Hour)),
 		Attempts: c.attempts, Settles: sight.Since.Add(r.o.Grace),
+		ClockDoubt: r.o.ClockDoubt(), Disagree: disagree, Opens: r.o.Windows.Opens(now),
+		Relapses: guard.Relapses(history, q.Certificate, plan.Version, now), Failures: guard.Failures(history, q.Certificate, now),
 	}
 	if c.earlier != nil {
 		cs.LastAttempt = c.earlier.EndedAt
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
 	cs.ServedNewer = slices.ContainsFunc(sight.Addresses, func(a Served) bool { return a.Bound && a.Newer })
+	if q.Kind == certmedic.ActionRenew {
+		cs.Attempts, cs.Renewal = 0, renewal(history, q, sight.Stored) // a renewal has a patience of its own
+	}
+	c.trial = cs.Failures.HalfOpen(now) && !q.ByHand
 	c.decision = guard.Decide(cs)
+	if q.Kind == certmedic.ActionRenew && c.decision.Allowed() {
+		c.decision, c.plan.Cost = r.affordable(q, sight)
+	}
 	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
 		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
 	}
@@ -101,10 +118,12 @@ func prefixed(version, beginning certmedic.Fingerprint) bool {
 
 // plan makes the plan for an action; the error says why what it would run or install
 // cannot be trusted.
-func (r *Remediator) plan(s Sight, kind certmedic.ActionKind) (deploy.Plan, error) {
-	plan, err := deploy.Plan{}, error(nil)
+func (r *Remediator) plan(s Sight, q Request) (deploy.Plan, error) {
+	plan, err, kind := deploy.Plan{}, error(nil), q.Kind
 	switch {
 	case len(s.Stored.Chain) == 0:
+	case kind == certmedic.ActionRenew:
+		plan, err = r.planRenewal(s.Certificate, q.Force)
 	case len(s.Certificate.Destinations) > 0:
 		plan, err = deploy.Steps(s.Certificate.Destinations, s.Stored, r.o.Environ, kind == certmedic.ActionReload)
 	case kind == certmedic.ActionRedeploy && s.Certificate.Source.Kind == certmedic.SourceCertbot:
@@ -115,6 +134,12 @@ func (r *Remediator) plan(s Sight, kind certmedic.ActionKind) (deploy.Plan, erro
 	}
 	plan.Certificate = s.Certificate.Name
 	return plan, err
+}
+
+// denied reports whether the key of the stored version is on the deny list.
+func (r *Remediator) denied(s Sight) bool {
+	leaf, ok := s.Stored.Leaf()
+	return ok && r.o.Denied != nil && r.o.Denied(leaf.SPKISHA256)
 }
 
 // need reports whether a bound address serves another version than the stored one, whether
@@ -135,7 +160,7 @@ func need(s Sight) (needed, bound, dire bool) {
 func attempts(history []certmedic.Action, kind certmedic.ActionKind, p deploy.Plan) (n int, last *certmedic.Action) {
 	for i := range history {
 		a := &history[i]
-		if a.Certificate != p.Certificate || !acted(*a) {
+		if a.Certificate != p.Certificate || !guard.Acted(*a) {
 			continue
 		}
 		if a.Version != p.Version || a.Basis != p.Basis || a.Outcome.Kind == certmedic.OutcomeHealed {
@@ -151,19 +176,10 @@ func attempts(history []certmedic.Action, kind certmedic.ActionKind, p deploy.Pl
 	return n, last
 }
 
-// acted reports whether an action in the journal did something.
-func acted(a certmedic.Action) bool {
-	switch a.Outcome.Kind {
-	case certmedic.OutcomeRefused, certmedic.OutcomePlanned, certmedic.OutcomeRunning:
-		return false
-	}
-	return true
-}
-
 func actionsSince(history []certmedic.Action, since time.Time) int {
 	n := 0
 	for _, a := range history {
-		if (acted(a) || a.Outcome.Kind == certmedic.OutcomeRunning) && a.StartedAt.After(since) {
+		if (guard.Acted(a) || a.Outcome.Kind == certmedic.OutcomeRunning) && a.StartedAt.After(since) {
 			n++
 		}
 	}
@@ -171,8 +187,8 @@ func actionsSince(history []certmedic.Action, since time.Time) int {
 }
 
 // attempt carries out one request if the guard allows it, before and after its turn came.
-// A refusal for the reason that was told before is not recorded again.
-func (r *Remediator) attempt(ctx context.Context, q Request, told guard.Reason) (certmedic.Action, guard.Decision, error) {
+// A refusal that was told before is not recorded again.
+func (r *Remediator) attempt(ctx context.Context, q Request, told told) (certmedic.Action, guard.Decision, error) {
 	if err := r.resumeOnce(ctx); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
@@ -184,25 +200,31 @@ func (r *Remediator) attempt(ctx context.Context, q Request, told guard.Reason) 
 		a, err := r.refuse(q, c, told)
 		return a, c.decision, err
 	}
-	release, err := r.turn(ctx, q.Certificate, c.plan)
+	release, err := r.turn(ctx, q.Certificate, c)
 	if err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
 	defer release()
-	if c, err = r.consider(ctx, q); err != nil {
+	if c, err = r.reconsider(ctx, q, c.sight); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
 	if !c.decision.Allowed() {
 		a, err := r.refuse(q, c, told)
 		return a, c.decision, err
 	}
+	delete(told, q.Kind)
 	a, err := r.carryOut(ctx, q, c)
 	return a, guard.Decision{}, err
 }
 
-// turn waits until the action may run beside the others.
-func (r *Remediator) turn(ctx context.Context, certificate string, p deploy.Plan) (release func(), err error) {
-	unlock, err := r.locks.acquire(ctx, append([]string{"certificate\x00" + certificate}, p.Locks...))
+// turn waits until the action may run beside the others. Trials of the fleet's breaker run one
+// after the other, so that the next sees how the last one ended.
+func (r *Remediator) turn(ctx context.Context, certificate string, c considered) (release func(), err error) {
+	keys := append([]string{"certificate\x00" + certificate}, c.plan.Locks...)
+	if c.trial {
+		keys = append(keys, "trial")
+	}
+	unlock, err := r.locks.acquire(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -217,12 +239,12 @@ func (r *Remediator) turn(ctx context.Context, certificate string, p deploy.Plan
 
 // refuse returns the refused action, and records it where it says something new: not the
 // patience between two attempts, nor what the owner did not opt in to.
-func (r *Remediator) refuse(q Request, c considered, told guard.Reason) (certmedic.Action, error) {
+func (r *Remediator) refuse(q Request, c considered, told told) (certmedic.Action, error) {
 	a := newAction(q, c)
 	a.EndedAt = a.StartedAt
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
 	switch c.decision.Reason {
-	case told, guard.NoNeed, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
+	case guard.NoNeed, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
 		if !q.ByHand {
 			return a, nil
 		}
@@ -234,7 +256,19 @@ func (r *Remediator) refuse(q Request, c considered, told guard.Reason) (certmed
 			a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name, Argv: cmd.Argv})
 		}
 	}
-	return a, r.record(a)
+	if this := (refusal{c.decision.Reason, c.plan.Version}); told[q.Kind] != this {
+		told[q.Kind] = this
+		return a, r.record(a)
+	}
+	return a, nil
+}
+
+// told is what a worker recorded last of each action that was refused.
+type told map[certmedic.ActionKind]refusal
+
+type refusal struct {
+	reason  guard.Reason
+	version certmedic.Fingerprint // that is stored
 }
 
 func newAction(q Request, c considered) certmedic.Action {
@@ -263,7 +297,7 @@ func (r *Remediator) record(a certmedic.Action) error {
 
 // carryOut journals the intent, applies the plan, verifies and records the outcome.
 func (r *Remediator) carryOut(ctx context.Context, q Request, c considered) (certmedic.Action, error) {
-	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier}
+	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand}
 	t.action.Outcome.Kind = certmedic.OutcomeRunning
 	t.dir = r.runDir(t.action)
 	if err := r.record(t.action); err != nil {

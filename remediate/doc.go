@@ -1,5 +1,6 @@
 // Package remediate mends: it moves a certificate's newest stored version on to where it is
-// served, where its owner allowed that, and proves the result by new handshakes.
+// served, or has a new one issued, where its owner allowed that, and proves the result by new
+// handshakes.
 //
 // The way of every action is guard → plan → lock → look again → journal → apply → verify →
 // record. The watchdog says what the rules want ([Remediator.Want]); the remediator goes on

@@ -2,6 +2,7 @@ package remediate_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// victim asks for one redeployment and kills itself when told to: "before 3" is before the
+// victim asks for one action, that of the file kind or a redeployment, and kills itself when told to: "before 3" is before the
 // third record is on disk, "after 3" after it, "never" is for a killer from outside.
 func victim(dir, when string) error {
 	w := &world{dir: dir}
@@ -56,7 +57,8 @@ func victim(dir, when string) error {
 	case "after":
 		j.after = kill
 	}
-	_, err = w.remediator(j, nil).Act(context.Background(), remediate.Request{Certificate: shop, Kind: certmedic.ActionRedeploy})
+	kind := cmp.Or(certmedic.ActionKind(w.bytes("kind")), certmedic.ActionRedeploy)
+	_, err = w.remediator(j, nil).Act(context.Background(), remediate.Request{Certificate: shop, Kind: kind})
 	return err
 }
 

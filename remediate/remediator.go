@@ -11,6 +11,8 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
+	"github.com/certmedic/certmedic/remediate/renew"
+	"github.com/certmedic/certmedic/remediate/window"
 )
 
 // Journal is the durable record of actions. Record must be on disk when it returns.
@@ -37,7 +39,7 @@ type Served struct {
 	Address string
 	Bound   bool                  // it served a version of this certificate before, or is owned
 	Leaf    certmedic.Fingerprint // empty when nothing was presented
-	Dire    bool                  // what it serves is invalid already
+	Dire    bool                  // what it serves is invalid already, or of a denied key
 	Newer   bool                  // what it serves was issued after the stored version
 	Detail  string                // why nothing was presented
 }
@@ -46,10 +48,16 @@ type Served struct {
 type Options struct {
 	Look    func(ctx context.Context, certificate string) (Sight, error)
 	Hooks   func(c certmedic.Certificate) ([]deploy.Hook, error) // certbot's deploy hooks for a certificate
+	Renewal func(c certmedic.Certificate) (renew.Way, error)     // how a certificate is renewed; an error: that cannot be trusted
+	Ledger  Ledger                                               // nil: no limits of any CA are known
 	Journal Journal
-	Frozen  func() bool // whether the freeze file exists
+	Denied  func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: none is
+	Frozen  func() bool                           // whether the freeze file exists
 	Changed func(certmedic.Action)
 	Log     *slog.Logger
+
+	ClockDoubt func() string // why this machine's clock cannot be trusted; empty where nothing speaks against it
+	Windows    window.Set    // when actions may begin that nobody asked for by hand
 
 	RunDir         string   // where the output of commands is kept while they run; 0700
 	Environ        []string // for commands
@@ -65,6 +73,8 @@ type Want struct {
 	Kind certmedic.ActionKind
 	Rule string
 	Why  string
+
+	Version certmedic.Fingerprint // the stored version that the rule speaks of; empty: none is known yet
 }
 
 // Remediator carries out actions. One worker per certificate that wants something, at most
@@ -135,7 +145,7 @@ func (r *Remediator) Want(certificate string, wants []Want) {
 	wants = slices.DeleteFunc(slices.Clone(wants), func(w Want) bool { return !guard.Supported(w.Kind) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	same := slices.EqualFunc(r.wants[certificate], wants, func(a, b Want) bool { return a.Kind == b.Kind && a.Rule == b.Rule })
+	same := slices.EqualFunc(r.wants[certificate], wants, func(a, b Want) bool { return a.Kind == b.Kind && a.Rule == b.Rule && a.Version == b.Version })
 	if same {
 		return
 	}
@@ -168,20 +178,22 @@ func (r *Remediator) wakeLocked(certificate string) {
 	r.wg.Go(func() { r.work(r.ctx, certificate, wake) })
 }
 
-// wanted returns the cheapest action that is wanted. When nothing is, the worker is
-// struck off in the same breath, so that a new want starts a new one.
-func (r *Remediator) wanted(certificate string) (Want, bool) {
+// wanted returns what is wanted, the cheapest first, each action once. When nothing is, the
+// worker is struck off in the same breath, so that a new want starts a new one.
+func (r *Remediator) wanted(certificate string) []Want {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wants := r.wants[certificate]
-	if len(wants) == 0 {
+	var sorted []Want
+	for _, kind := range certmedic.ActionKinds() {
+		if i := slices.IndexFunc(r.wants[certificate], func(w Want) bool { return w.Kind == kind }); i >= 0 {
+			sorted = append(sorted, r.wants[certificate][i])
+		}
+	}
+	if len(sorted) == 0 {
 		delete(r.workers, certificate)
 		delete(r.wants, certificate)
-		return Want{}, false
 	}
-	return slices.MinFunc(wants, func(a, b Want) int {
-		return slices.Index(certmedic.ActionKinds(), a.Kind) - slices.Index(certmedic.ActionKinds(), b.Kind)
-	}), true
+	return sorted
 }
 
 // settle is how often a worker that was refused looks again while nothing wakes it, idle
@@ -195,30 +207,46 @@ const (
 // work is a certificate's worker: it tries what is wanted, waits as long as the guard says,
 // and tries again, until nothing is wanted.
 func (r *Remediator) work(ctx context.Context, certificate string, wake <-chan struct{}) {
-	var told guard.Reason
+	told := told{}
 	for ctx.Err() == nil {
-		want, ok := r.wanted(certificate)
-		if !ok {
+		wants := r.wanted(certificate)
+		if len(wants) == 0 {
 			return
 		}
+		pause(ctx, wake, max(doze, r.try(ctx, certificate, wants, told)))
+	}
+}
+
+// try tries what is wanted, the cheapest first. What is dearer has its turn where waiting for
+// what is cheaper gains nothing. It returns how long to wait.
+func (r *Remediator) try(ctx context.Context, certificate string, wants []Want, told told) time.Duration {
+	wait := idle
+	for _, want := range wants {
 		a, decision, err := r.attempt(ctx, Request{
-			Certificate: certificate, Kind: want.Kind, By: want.Rule, Why: want.Why,
+			Certificate: certificate, Kind: want.Kind, By: want.Rule, Why: want.Why, Version: want.Version,
 		}, told)
 		if err != nil && ctx.Err() == nil {
 			r.o.Log.Error("action", "certificate", certificate, "action", want.Kind, "err", err)
 		}
-		told = decision.Reason
-		wait := settle
-		switch {
-		case !decision.Allowed() && !decision.Reason.Waits():
-			wait = idle
-		case !decision.Retry.IsZero():
-			wait = time.Until(decision.Retry)
-		case a.Outcome.Kind != "" && a.Outcome.Kind != certmedic.OutcomeRefused:
-			wait = doze
+		wait = min(wait, lull(a, decision))
+		if !decision.Reason.Passes() {
+			break
 		}
-		pause(ctx, wake, max(doze, wait))
 	}
+	return wait
+}
+
+// lull returns how long to wait after an attempt.
+func lull(a certmedic.Action, d guard.Decision) time.Duration {
+	switch {
+	case !d.Allowed() && !d.Reason.Waits():
+		return idle
+	case !d.Retry.IsZero():
+		return min(time.Until(d.Retry), idle) // clocks are set, and machines sleep
+	case a.Outcome.Kind != "" && a.Outcome.Kind != certmedic.OutcomeRefused:
+		return doze
+	}
+	return settle
 }
 
 // pause waits, but never less than doze even when it is woken, so that no loop is tight.

@@ -60,10 +60,13 @@ func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
 			a.Runs[i].Result, a.Runs[i].Detail = certmedic.RunCancelled, "certmedic ended before it was started"
 			continue
 		}
-		a.Runs[i] = execx.Await(ctx, run, run.StartedAt.Add(r.o.CommandTimeout))
+		a.Runs[i] = execx.Await(ctx, run, run.StartedAt.Add(r.timeout(a.Kind)))
 	}
 	if ctx.Err() != nil {
 		return nil
+	}
+	if a.Kind == certmedic.ActionRenew {
+		return r.resumeRenewal(ctx, a)
 	}
 	r.sweep(ctx, a)
 	verified, detail := r.verify(ctx, a.Certificate, a.Version, roundGap)
@@ -80,6 +83,17 @@ func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
 	if a.Outcome.Kind == certmedic.OutcomeRunning {
 		return nil
 	}
+	return r.end(&a)
+}
+
+// resumeRenewal ends a renewal that was in flight: whatever its command came to, the disk
+// tells.
+func (r *Remediator) resumeRenewal(ctx context.Context, a certmedic.Action) error {
+	a.Outcome = r.renewed(ctx, &a, certmedic.CertFacts{}, roundGap)
+	if a.Outcome.Kind == certmedic.OutcomeRunning {
+		return nil
+	}
+	a.Outcome.Detail = "certmedic was restarted meanwhile; " + a.Outcome.Detail
 	return r.end(&a)
 }
 

@@ -23,12 +23,16 @@ type transaction struct {
 	plan    deploy.Plan
 	before  Sight
 	earlier *certmedic.Action // the last attempt of the same cure
-	dir     string            // for output and backups
+	byHand  bool
+	dir     string // for output and backups
 }
 
 // run applies the plan and returns the outcome; running means that certmedic was told to
 // end while a command was at work.
 func (t *transaction) run(ctx context.Context) certmedic.Outcome {
+	if t.action.Kind == certmedic.ActionRenew {
+		return t.renew(ctx)
+	}
 	installation, err := deploy.Stage(t.plan, filepath.Join(t.dir, "backup"))
 	if err != nil {
 		return failed("stage", err)
@@ -114,7 +118,7 @@ func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.R
 		Name: c.Name, Argv: c.Argv, Result: certmedic.RunRunning, StartedAt: time.Now().UTC(), OutputDir: dir,
 	})
 	t.action.Runs[at] = execx.Run(ctx, execx.Command{
-		Name: c.Name, Argv: c.Argv, Env: c.Env, Dir: "/", Timeout: t.r.o.CommandTimeout, OutputDir: dir,
+		Name: c.Name, Argv: c.Argv, Env: c.Env, Dir: "/", Timeout: t.r.timeout(t.action.Kind), OutputDir: dir,
 		Started: func(pid int, start uint64) error {
 			t.action.Runs[at].PID, t.action.Runs[at].PIDStart = pid, start
 			return t.r.record(t.action)

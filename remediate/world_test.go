@@ -315,7 +315,7 @@ func (w *world) actions(t *testing.T) []certmedic.Action {
 // remediator returns one for the world. change may be nil.
 func (w *world) remediator(j remediate.Journal, change func(*remediate.Options)) *remediate.Remediator {
 	o := remediate.Options{
-		Look: w.look, Hooks: w.hooks, Journal: j, Frozen: func() bool { return false },
+		Look: w.look, Hooks: w.hooks, Renewal: w.renewal, Journal: j, Frozen: func() bool { return false }, ClockDoubt: func() string { return "" },
 		Changed: func(certmedic.Action) {}, Log: slog.New(slog.DiscardHandler),
 		RunDir: w.path("run"), Environ: []string{"PATH=/usr/bin:/bin"}, MaxConcurrent: 2,
 		CommandTimeout: time.Minute,

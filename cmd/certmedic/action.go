@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,13 +20,24 @@ func newRedeploy(e *environment) *cobra.Command {
 	return newAction(e, certmedic.ActionRedeploy, "Move the stored version on to where it is served",
 		`Redeploy installs the stored version by the configured deploy steps, or runs certbot's deploy
 hooks again, and verifies the result by new handshakes. The same validation and journal as
-for the daemon's own actions hold; a person overrides mode, back-off and budgets.`)
+for the daemon's own actions hold; a person overrides mode, windows, back-off, breakers and budgets.`)
 }
 
 func newReload(e *environment) *cobra.Command {
 	return newAction(e, certmedic.ActionReload, "Make the services load the files that are there",
 		`Reload runs the configured test, reload and alive commands of a certificate and installs no
 files. Certificates without deploy steps have no reload of their own: use redeploy.`)
+}
+
+func newRenew(e *environment) *cobra.Command {
+	return newAction(e, certmedic.ActionRenew, "Have a new version issued",
+		`Renew has certbot renew the certificate, or runs the command that its configuration names, and
+verifies that another, newer version is stored and served. certbot itself decides whether a
+renewal is due; with --force it renews all the same, which also spends what is kept of the
+CA's limits in reserve. Where a newer version is stored already and not served, redeploy is
+the remedy.
+
+--dry-run shows the plan and what it would cost at the CA; certbot itself is not run.`)
 }
 
 func newAction(e *environment, kind certmedic.ActionKind, short, long string) *cobra.Command {
@@ -42,7 +54,7 @@ func newAction(e *environment, kind certmedic.ActionKind, short, long string) *c
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Certificate, r.By = args[0], e.person()
 			if !yes && !r.DryRun {
-				if err := e.confirm(fmt.Sprintf("%s %s now?", kind, printable(r.Certificate))); err != nil {
+				if err := e.confirm(question(r)); err != nil {
 					return err
 				}
 			}
@@ -55,10 +67,23 @@ func newAction(e *environment, kind certmedic.ActionKind, short, long string) *c
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&r.DryRun, "dry-run", false, "show everything that would be done, and do nothing")
-	flags.StringVar((*string)(&r.To), "to", "", "the version (or a beginning of it) that must be the stored one")
-	flags.BoolVar(&r.Force, "force", false, "act even if every address serves the stored version")
+	if kind == certmedic.ActionRenew {
+		flags.BoolVar(&r.Force, "force", false, "renew what is not due as well, and spend the reserve of the CA's limits")
+	} else {
+		flags.StringVar((*string)(&r.To), "to", "", "the version (or a beginning of it) that must be the stored one")
+		flags.BoolVar(&r.Force, "force", false, "act even if every address serves the stored version, the clock is in doubt or looks disagree")
+	}
 	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
+}
+
+// question asks for a confirmation, and says what is out of the ordinary about it.
+func question(r api.ActionRequest) string {
+	what := fmt.Sprintf("%s %s now", r.Action, printable(r.Certificate))
+	if r.Action == certmedic.ActionRenew && r.Force {
+		what += ", due or not, if need be from the reserve of the CA's limits"
+	}
+	return what + "?"
 }
 
 // person names who runs this command.
@@ -71,14 +96,19 @@ func (e *environment) person() string {
 	return "somebody"
 }
 
+// onTerminal reports whether a person can answer.
+func (e *environment) onTerminal() bool {
+	in, ok := e.stdin.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd()))
+}
+
 // confirm asks on a terminal. Without one nobody can answer, and nobody needs to.
 func (e *environment) confirm(question string) error {
-	in, ok := e.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !e.onTerminal() {
 		return nil
 	}
 	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(in).ReadString('\n') // an end of input is a no
+	line, _ := bufio.NewReader(e.stdin).ReadString('\n') // an end of input is a no
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
 		return fail(errors.New("not confirmed"))
 	}
@@ -133,11 +163,23 @@ func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
 	for _, note := range p.Notes {
 		fmt.Fprintf(e.stdout, "note     %s\n", printable(note))
 	}
+	if p.Cost != "" {
+		fmt.Fprintf(e.stdout, "costs    %s\n", printable(p.Cost))
+	}
 	if answer.Reason == "" {
-		fmt.Fprintln(e.stdout, "verify   every bound address serves the version, in two rounds one second apart")
+		fmt.Fprintln(e.stdout, "verify   "+verification(p))
 		return
 	}
 	fmt.Fprintf(e.stdout, "refused  %s: %s\n", answer.Reason, printable(answer.Detail))
+}
+
+// verification says what has to be seen for an action to have healed.
+func verification(p deploy.Plan) string {
+	const everywhere = "every bound address serves %s, in two rounds one second apart"
+	if slices.ContainsFunc(p.Commands, func(c deploy.Command) bool { return c.Phase == deploy.PhaseRenew }) {
+		return "another, newer version is stored, and " + fmt.Sprintf(everywhere, "it")
+	}
+	return fmt.Sprintf(everywhere, "the version")
 }
 
 func (e *environment) printAction(a certmedic.Action) {

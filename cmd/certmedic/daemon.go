@@ -14,6 +14,8 @@ import (
 	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/remediate/deny"
+	"github.com/certmedic/certmedic/remediate/snapshot"
 )
 
 // reader answers the reading commands: the daemon, or the state folder where none runs.
@@ -21,6 +23,8 @@ type reader interface {
 	Status(ctx context.Context) (api.Status, error)
 	Incidents(ctx context.Context, certificate string, limit int) ([]certmedic.Incident, error)
 	History(ctx context.Context, certificate string, limit int) ([]certmedic.Action, error)
+	Snapshots(ctx context.Context, certificate string) ([]snapshot.Snapshot, error)
+	Denied(ctx context.Context) ([]deny.Entry, error)
 }
 
 // settings loads the configuration for a command that needs it.
@@ -74,6 +78,12 @@ func (k kept) Incidents(_ context.Context, certificate string, limit int) ([]cer
 func (k kept) History(_ context.Context, certificate string, limit int) ([]certmedic.Action, error) {
 	return k.Offline.History(certificate, limit)
 }
+
+func (k kept) Snapshots(_ context.Context, certificate string) ([]snapshot.Snapshot, error) {
+	return k.Offline.Snapshots(certificate)
+}
+
+func (k kept) Denied(context.Context) ([]deny.Entry, error) { return k.Offline.Denied() }
 
 // act has the daemon carry out an action, or carries it out under the same lock where no
 // daemon runs.

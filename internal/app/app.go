@@ -32,6 +32,8 @@ import (
 	"github.com/certmedic/certmedic/internal/web"
 	"github.com/certmedic/certmedic/probe/discover/sd"
 	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/remediate/deny"
+	"github.com/certmedic/certmedic/remediate/snapshot"
 )
 
 // stateWait is how long a daemon waits for another one to let go of the state.
@@ -55,6 +57,9 @@ type App struct {
 	store   *store.Store
 	metrics *metrics.Exporter
 	dir     string // the state folder; it does not change over a reload
+
+	denied    *deny.List      // keys that must never be installed again
+	snapshots *snapshot.Store // kept good versions
 
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
@@ -92,7 +97,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
-	return errors.Join(s.Trim(), a.run(ctx), s.Close())
+	if err := a.openVersions(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return errors.Join(a.trim(), a.run(ctx), s.Close())
 }
 
 // run starts the first generation and the listeners, and ends both with ctx.
@@ -134,7 +142,7 @@ func (a *App) wait(ctx context.Context, failed <-chan error) error {
 				a.o.Log.Error("watching what was discovered", "err", err)
 			}
 		case <-trim.C:
-			if err := a.store.Trim(); err != nil {
+			if err := a.trim(); err != nil {
 				a.o.Log.Error("trimming the state", "err", err)
 			}
 		case <-ctx.Done():
@@ -149,6 +157,15 @@ func (a *App) wait(ctx context.Context, failed <-chan error) error {
 			}
 		}
 	}
+}
+
+// trim drops the oldest of what is kept, and what of it must not be kept. What cannot be removed
+// of kept versions keeps nobody from watching.
+func (a *App) trim() error {
+	if err := a.snapshots.Sweep(time.Now()); err != nil {
+		a.o.Log.Error("trimming what is kept", "err", err)
+	}
+	return a.store.Trim()
 }
 
 // shutdown ends the listeners and the generation.
@@ -186,7 +203,7 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Backend: a, Versions: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
 		Login: login, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))

@@ -20,6 +20,7 @@ import (
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/roots"
 	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/remediate/window"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
 )
@@ -30,18 +31,20 @@ type prepared struct {
 	rules     []rules.Rule
 	modules   map[string]module
 	receivers map[string]alerting.Notifier
+	windows   window.Set
 }
 
 // prepare checks everything about a configuration that its decoder could not. Without a log
 // nobody can be told anything.
 func prepare(c *config.Config, log *slog.Logger) (*prepared, error) {
 	p := &prepared{}
-	var errRules, errRoots, errModules, errReceivers error
+	var errRules, errRoots, errModules, errReceivers, errWindows error
 	p.rules, errRules = loadRules(c)
 	_, errRoots = roots.Load(c.Probe.Roots)
 	p.modules, errModules = modules(c)
 	p.receivers, errReceivers = receivers(c, log)
-	if err := errors.Join(errRules, errRoots, errModules, errReceivers); err != nil {
+	p.windows, errWindows = windows(c)
+	if err := errors.Join(errRules, errRoots, errModules, errReceivers, errWindows); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -109,28 +112,46 @@ func (a *App) join(g *generation) error {
 	g.remediator = remediate.New(remediate.Options{
 		Look:    func(ctx context.Context, name string) (remediate.Sight, error) { return g.watchdog.Look(ctx, name) },
 		Hooks:   hooks,
-		Journal: a.store,
+		Renewal: renewals(c), Ledger: kept.book,
+		Journal: a.store, Denied: a.denied.Denied,
 		Frozen:  func() bool { return exists(c.Remediation.FreezeFile) },
 		Changed: func(act certmedic.Action) { a.metrics.Acted(act); g.watchdog.Acted(act) },
 		Log:     a.o.Log, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
 		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
 		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
+		ClockDoubt: g.clockDoubt, Windows: g.windows,
 	})
+	g.keeper = newKeeper(a.snapshots, a.o.Log)
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
 		Rules: kept.rules, Memory: kept.memory, Actions: kept.actions,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
 		Interval: period(c), Self: a.self(g),
+		Denied: a.denied.Denied, Proven: g.keeper.proven,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.advisor = newAdvisor(advisorOptions{
 		Renewables: g.watchdog.Renewables, Advised: g.watchdog.Advised, CA: g.ca, State: a.store, Log: a.o.Log,
 	})
+	g.accountant = &accountant{Renewables: g.watchdog.Renewables, Budgeted: g.watchdog.Budgeted, Book: kept.book, Log: a.o.Log}
 	g.scheduler.Set(g.watchdog.Endpoints())
 	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
 	g.alerter, err = a.alerter(g)
 	return err
+}
+
+// windows reads the maintenance windows.
+func windows(c *config.Config) (window.Set, error) {
+	var set window.Set
+	for i, text := range c.Remediation.Windows {
+		w, err := window.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("remediation.windows[%d]: %w", i, err)
+		}
+		set = append(set, w)
+	}
+	return set, nil
 }
 
 func exists(path string) bool {

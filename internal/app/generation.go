@@ -39,6 +39,8 @@ type generation struct {
 	watcher    *disk.Watcher
 	remediator *remediate.Remediator
 	advisor    *advisor
+	accountant *accountant
+	keeper     *keeper
 	alerter    *alerting.Alerter
 	log        *slog.Logger
 
@@ -90,7 +92,7 @@ func (g *generation) start(parent context.Context) {
 	g.watchdog.Start(ctx)
 	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
-		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run,
+		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
 	}
 	if g.config.Probe.ARI {
 		parts["asking CAs"] = g.advisor.Run

@@ -7,6 +7,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -15,15 +16,17 @@ type kept struct {
 	rules   map[string]rules.State
 	memory  map[string]store.Memory
 	actions []certmedic.Action
+	book    *ledger.Book
 }
 
 func (a *App) kept() (kept, error) {
 	var k kept
-	var errRules, errMemory, errActions error
+	var errRules, errMemory, errActions, errBook error
 	k.rules, errRules = a.store.Rules()
 	k.memory, errMemory = a.store.Memories()
 	k.actions, errActions = a.store.Actions("", time.Now().Add(-recentActions))
-	if err := errors.Join(errRules, errMemory, errActions); err != nil {
+	k.book, errBook = ledger.New(a.store)
+	if err := errors.Join(errRules, errMemory, errActions, errBook); err != nil {
 		return kept{}, fmt.Errorf("reading what was kept: %w", err)
 	}
 	return k, nil

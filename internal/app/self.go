@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -24,6 +25,20 @@ func (a *App) self(g *generation) func() watchdog.Self {
 		}
 		return self
 	}
+}
+
+// trustedSkew is how far the clocks of this machine and of the CA may be apart, as in the rule
+// clock-skew.
+const trustedSkew = 5 * time.Minute
+
+// clockDoubt says why this machine's clock cannot be trusted, where a CA told the time of the
+// day and it is another one.
+func (g *generation) clockDoubt() string {
+	skew, ok := g.advisor.Skew()
+	if !ok || skew.Abs() <= trustedSkew {
+		return ""
+	}
+	return fmt.Sprintf("the clock of this machine and the CA's differ by %s", skew.Abs())
 }
 
 // ruleList returns the rules in force with what they say now.

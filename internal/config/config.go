@@ -29,7 +29,7 @@ type Remediation struct {
 	MaxConcurrent     int            `yaml:"max_concurrent" doc:"The most actions at the same time."`
 	CommandTimeout    time.Duration  `yaml:"command_timeout" doc:"The most time that one hook, test, reload or alive command may take before it is ended with its process group."`
 	FreezeFile        string         `yaml:"freeze_file" form:"path" doc:"While this file exists nothing is acted on."`
-	_                 struct{}       `unsupported:"windows"`
+	Windows           []string       `yaml:"windows,omitempty" doc:"Maintenance windows, in which alone an action may begin that nobody asked for by hand: Mon-Fri 02:00-05:00, or Sat,Sun 00:00-24:00 Europe/Berlin. Days may be absent, for every day; a window that goes on past midnight belongs to the day on which it opens; without a time zone the local one holds. What is served invalid waits for a window, too, and is told. Empty: always."`
 }
 
 // Probe says how endpoints are measured.
@@ -180,9 +180,23 @@ type Certificate struct {
 	Source      Source                 `yaml:"source" required:"true" doc:"Where the truth is kept."`
 	Endpoints   []Endpoint             `yaml:"endpoints,omitempty" doc:"What clients connect to."`
 	Deploy      []Destination          `yaml:"deploy,omitempty" doc:"How a stored version gets to its services. Absent: certbot's own deploy hooks, with their environment."`
+	Renew       *Renew                 `yaml:"renew,omitempty" doc:"How a new version is issued. Absent: by certbot, where the source is a lineage of it."`
 	Remediation CertificateRemediation `yaml:"remediation" doc:"What may be done for this certificate."`
-	_           struct{}               `ignored:"renew" note:"renewal stays with certbot"`
 	_           struct{}               `ignored:"rollback" note:"nothing is rolled back"`
+}
+
+// Renew says how a new version of a certificate is issued. What comes of it is judged by what
+// is stored and served afterwards.
+type Renew struct {
+	Certbot *RenewCertbot `yaml:"certbot,omitempty" doc:"certbot renew, for the lineage of the source. certbot itself decides whether a renewal is due."`
+	Command []string      `yaml:"command,omitempty" doc:"A command that has a new version issued and stored in the source, as a program and its arguments; no shell is involved. It may take 30 minutes."`
+	_       struct{}      `oneof:"certbot command" unsupported:"acme"`
+}
+
+// RenewCertbot is how certbot is run.
+type RenewCertbot struct {
+	Args []string          `yaml:"args,omitempty" doc:"Further arguments for certbot renew. Which lineage is renewed, where, and whether it has to be due is not for them to say."`
+	Env  map[string]string `yaml:"env,omitempty" doc:"Variables that are added to certmedic's own environment."`
 }
 
 // CertificateRemediation is what the owner of a certificate opted in to.

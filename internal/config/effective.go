@@ -26,6 +26,16 @@ func (e Exchange) MarshalYAML() (any, error) {
 	return shown(e), nil
 }
 
+// MarshalYAML renders the way to renew without the values of variables, which may be secrets.
+func (r RenewCertbot) MarshalYAML() (any, error) {
+	type shown RenewCertbot
+	r.Env = maps.Clone(r.Env)
+	for name, value := range r.Env {
+		r.Env[name] = redact.Setting(value)
+	}
+	return shown(r), nil
+}
+
 // MarshalYAML renders the settings without the body and without the values of headers that
 // may hold secrets.
 func (h HTTPModule) MarshalYAML() (any, error) {

@@ -64,10 +64,8 @@ func TestParseOfEveryKey(t *testing.T) {
 		got = append(got, w.String())
 	}
 	want := []string{
-		"whole.yml:27:5: certificates[0].renew: not acted on by this version; renewal stays with certbot",
 		"whole.yml:28:5: certificates[0].rollback: not acted on by this version; nothing is rolled back",
 		"whole.yml:29:49: certificates[0].remediation.allow[1]: rollback is not acted on by this version; nothing is rolled back",
-		"whole.yml:29:59: certificates[0].remediation.allow[2]: renew is not acted on by this version; renewal stays with certbot",
 		"whole.yml:32:25: certificates[1].remediation.mode: approve is not acted on by this version; it behaves as observe",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -167,7 +165,9 @@ func TestParseRefuses(t *testing.T) {
 		{"an unknown key without a near one", "nonsense: 1", `x:1:1: nonsense: unknown key "nonsense"`},
 		{"swapped letters", "porbe: {}", `did you mean "probe"?`},
 		{"a cluster", "cluster: {member: m1}", "cluster: not supported by this version"},
-		{"a window", "remediation: {windows: [x]}", "remediation.windows: not supported by this version"},
+		{"a window that is none", "remediation: {windows: [\"Mon 02:00-05:00\", x]}", `x:1:44: remediation.windows[1]: "x" is no window such as`},
+		{"a window without a list", "remediation: {windows: \"Mon 02:00-05:00\"}", "remediation.windows: must be a list"},
+		{"a window in no time zone", "remediation: {windows: [\"Mon 02:00-05:00 Berlin\"]}", "remediation.windows[0]: \"Mon 02:00-05:00 Berlin\": unknown time zone"},
 		{"an interval below a second", "probe: {interval: 999ms}", "must be at least 1s"},
 		{"a negative timeout", "probe: {timeout: -1s}", "must be longer than 0s"},
 		{"a boolean in quotes", `rules: {defaults: "false"}`, `must be true or false, not "false"`},
@@ -189,6 +189,15 @@ func TestParseRefuses(t *testing.T) {
 		{"a module that is not there", "watch: [{address: a, module: corp}]", `watch[0].module: there is no module "corp"`},
 		{"a family that is none", "watch: [{address: a, family: ipv4}]", `"ipv4" is none of ip4, ip6`},
 		{"an address that is a name", "watch: [{address: a, addresses: [b]}]", `"b" is no IP address`},
+		{"a renewal by an ACME account of our own", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {acme: {}}}]", "certificates[0].renew.acme: not supported by this version"},
+		{"a renewal in no way", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {}}]", "certificates[0].renew: needs one of the keys certbot, command"},
+		{"a renewal in two ways", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {}, command: [x]}}]", "of which only one"},
+		{"a renewal by certbot of what it does not keep", certificate("renew: {certbot: {}}"), "certificates[0].renew.certbot: the source is no lineage of certbot; use command"},
+		{"a renewal by a shell line", certificate("renew: {command: [step ca renew]}"), "renew.command[0]: \"step ca renew\" is one word"},
+		{"a renewal by an empty command", certificate("renew: {command: []}"), "renew.command: is an empty command"},
+		{"an argument that says what is renewed", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {args: [-v, --cert-name=b]}}}]", `renew.certbot.args[1]: "--cert-name" is for certmedic to give`},
+		{"an argument that renews what is not due", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {args: [--force-renewal]}}}]", "is for certmedic to give"},
+		{"a variable that is none", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {env: {A=B: c}}}}]", `renew.certbot.env: "A=B" is no variable`},
 		{"a pin of a watched file", "watch: [{file: /a, pins: [x]}]", "are for addresses, not for files"},
 		{"a command of haproxy", "discover: [{haproxy: {command: [haproxy, -vv]}}]", "haproxy has no command that prints its configuration"},
 		{"a folder with targets", "discover: [{http_sd: {url: /a}}]", "is no URL of http or https"},
@@ -349,6 +358,7 @@ func TestEffectiveMasksSecrets(t *testing.T) {
   mail: {prober: tcp, tcp: {query_response: [{expect: ^220, send: PASS hunter2}, {starttls: true}]}}
   through: {proxy_url: "socks5://hunter2@proxy:1080"}
 discover: [{http_sd: {url: "https://sd.example.com/targets?token=hunter2&hunter2"}}]
+certificates: [{name: shop, source: {certbot: {lineage: shop}}, renew: {certbot: {args: [-v], env: {TOKEN: hunter2}}}}]
 alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/x?key=hunter2"}}]}
 `
 	c, _, err := config.Parse("x", []byte(text))
@@ -368,13 +378,16 @@ alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/x?key=
 	}
 	for _, line := range []string{
 		"Authorization: <secret>\n", "x-token: <secret>\n", "user-agent: lab\n", "body: <secret>\n", "send: <secret>\n", "expect: ^220\n",
-		"http://xxxxx@proxy:3128\n", "https://sd.example.com/targets?token=xxxxx&xxxxx\n", "method: GET\n", "starttls: true\n",
+		"http://xxxxx@proxy:3128\n", "https://sd.example.com/targets?token=xxxxx&xxxxx\n", "method: GET\n", "starttls: true\n", "TOKEN: <secret>\n",
 	} {
 		if !strings.Contains(string(shown), line) {
 			t.Errorf("there is no %q in\n%s", line, shown)
 		}
 	}
 	web, mail := c.Modules["web"].HTTP, c.Modules["mail"].TCP
+	if c.Certificates[0].Renew.Certbot.Env["TOKEN"] != "hunter2" {
+		t.Error("showing the configuration changed a variable")
+	}
 	if web.Body != "pin=hunter2" || web.Headers["x-token"] != "hunter2" || mail.QueryResponse[0].Send != "PASS hunter2" {
 		t.Errorf("showing the configuration changed it: %+v, %+v", web, mail)
 	}

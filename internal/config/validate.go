@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/window"
 )
 
 // validator says what is wrong with values that could be read.
@@ -59,6 +60,11 @@ func (v *validator) remediation(r Remediation) {
 	v.between("remediation.max_actions_per_hour", r.MaxActionsPerHour, 0, 3600)
 	v.between("remediation.max_concurrent", r.MaxConcurrent, 1, 1024)
 	v.absolute("remediation.freeze_file", r.FreezeFile)
+	for i, text := range r.Windows {
+		if _, err := window.Parse(text); err != nil {
+			v.errorf(fmt.Sprintf("remediation.windows[%d]", i), "%s", err)
+		}
+	}
 }
 
 func (v *validator) mode(key string, mode certmedic.Mode) {

@@ -2,9 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,15 +24,18 @@ func (v *validator) certificates(all []Certificate) {
 		v.endpoints(key+".endpoints", c.Endpoints)
 		v.deploy(key+".deploy", c.Deploy)
 		v.mode(key+".remediation.mode", c.Remediation.Mode)
-		v.allow(key+".remediation.allow", c.Remediation.Allow)
+		v.renew(key+".renew", c)
+		v.allow(key+".remediation.allow", c)
 	}
 }
 
-func (v *validator) allow(key string, kinds []certmedic.ActionKind) {
-	for i, kind := range kinds {
+func (v *validator) allow(key string, c Certificate) {
+	for i, kind := range c.Remediation.Allow {
 		switch kind {
 		case certmedic.ActionRenew:
-			v.warnf(fmt.Sprintf("%s[%d]", key, i), "renew is not acted on by this version; renewal stays with certbot")
+			if c.Source.Certbot == nil && c.Renew == nil {
+				v.warnf(fmt.Sprintf("%s[%d]", key, i), "there is no way to renew it: the source is no lineage of certbot, and there is no renew")
+			}
 		case certmedic.ActionRollback:
 			v.warnf(fmt.Sprintf("%s[%d]", key, i), "rollback is not acted on by this version; nothing is rolled back")
 		}
@@ -50,6 +55,42 @@ func (v *validator) source(key string, s Source) {
 		v.path(key+".files.key", s.Files.Key)
 		v.path(key+".files.chain", s.Files.Chain)
 		v.path(key+".files.passphrase_file", s.Files.PassphraseFile)
+	}
+}
+
+// renew checks how a certificate is renewed.
+func (v *validator) renew(key string, c Certificate) {
+	if c.Renew == nil {
+		return
+	}
+	v.argv(key+".command", c.Renew.Command)
+	if c.Renew.Certbot == nil {
+		return
+	}
+	if c.Source.Certbot == nil {
+		v.errorf(key+".certbot", "the source is no lineage of certbot; use command")
+	}
+	for i, arg := range c.Renew.Certbot.Args {
+		name, _, _ := strings.Cut(arg, "=")
+		switch at := fmt.Sprintf("%s.certbot.args[%d]", key, i); {
+		case arg == "" || strings.ContainsRune(arg, 0):
+			v.errorf(at, "%q is no argument", arg)
+		case slices.Contains(setForCertbot(), name):
+			v.errorf(at, "%q is for certmedic to give", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Renew.Certbot.Env)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(c.Renew.Certbot.Env[name], 0) {
+			v.errorf(key+".certbot.env", "%q is no variable", name)
+		}
+	}
+}
+
+// setForCertbot lists the arguments that say what is renewed, and whether for real.
+func setForCertbot() []string {
+	return []string{
+		"--cert-name", "--config-dir", "-d", "--domain", "--domains", "--force-renewal", "--renew-by-default",
+		"--dry-run", "--test-cert", "--staging", "-c", "--config",
 	}
 }
 

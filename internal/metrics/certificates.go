@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/remediate/ledger"
 )
 
 // Certificates writes the series of every certificate, in the text format 0.0.4.
@@ -16,6 +17,7 @@ func Certificates(w io.Writer, views []watchdog.View, now time.Time) error {
 	for i := range views {
 		r.certificate(&views[i])
 	}
+	r.budget(views)
 	return r.families.write(w)
 }
 
@@ -98,6 +100,23 @@ func (r *renderer) renewal(v *watchdog.View, at labels) {
 	r.gauge("certmedic_renewal_due_timestamp_seconds", "From when on the renewal of the newest version is overdue, in unix seconds.").add(unix(v.Renewal.Due), at)
 	if w := v.Renewal.Window; w != nil {
 		r.gauge("certmedic_ari_window_end_timestamp_seconds", "End of the time in which the CA wants the newest version to be replaced (RFC 9773), in unix seconds.").add(unix(w.End), at)
+	}
+}
+
+// budget writes how much is left of each limit of CAs where the least is.
+func (r *renderer) budget(views []watchdog.View) {
+	for _, limit := range ledger.Limits() {
+		least, known := int64(0), false
+		for i := range views {
+			for _, b := range views[i].Budget {
+				if b.Limit == limit && (!known || b.Left < least) {
+					least, known = b.Left, true
+				}
+			}
+		}
+		if known {
+			r.gauge("certmedic_ca_budget_remaining", "How much is left of a limit of the CA, for the certificate that has the least.").add(float64(least), newLabels(label{"limit", string(limit)}))
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
 )
@@ -146,7 +147,10 @@ func certificates(t testing.TB, views ...watchdog.View) []byte {
 
 func everything(t testing.TB) []byte {
 	t.Helper()
-	e := exporter(t, healthy("shop"), failing("mail"), unreachable("down"), hostile(), watched("/a.pem"), watched("/b.pem"))
+	shop, mail := healthy("shop"), failing("mail")
+	shop.Budget = []ledger.Remaining{{Limit: ledger.NewOrders, Left: 0}, {Limit: ledger.PerExactSet, Left: 5}}
+	mail.Budget = []ledger.Remaining{{Limit: ledger.NewOrders, Left: 300}, {Limit: ledger.PerExactSet, Left: 3}, {Limit: ledger.PerExactSet, Left: 2}}
+	e := exporter(t, shop, mail, unreachable("down"), hostile(), watched("/a.pem"), watched("/b.pem"))
 	return written(t, e, now)
 }
 
@@ -279,6 +283,8 @@ func TestValues(t *testing.T) {
 
 		{"hostile strings are what they are, without control characters", "certmedic_stage", []string{"certificate=evil\"} 1\n# TYPE x counter\\", "stage=served", "team=a\nb\"c\\d\uFFFD\uFFFDé"}, 1},
 		{"labels are made valid, the first of two wins", "certmedic_stage", []string{"a_b=1", "_9=3", "stage=served"}, 1},
+		{"the least that is left of a limit of the CA", "certmedic_ca_budget_remaining", []string{"limit=certificates_per_exact_set"}, 2},
+		{"of another it is another certificate's", "certmedic_ca_budget_remaining", []string{"limit=new_orders"}, 0},
 		{"the build", "certmedic_build_info", []string{"version=1.2.3"}, 1},
 		{"members", "certmedic_cluster_members", nil, 1},
 	}
@@ -295,6 +301,9 @@ func TestValues(t *testing.T) {
 	}
 	if _, ok := find(families, "certmedic_served_matches_stored", "certificate=down"); ok {
 		t.Error("whether something unreachable matches is claimed")
+	}
+	if _, ok := find(families, "certmedic_ca_budget_remaining", "limit=certificates_per_domain"); ok {
+		t.Error("something is left of a limit that nobody knows")
 	}
 	if _, ok := find(families, "certmedic_hook_last_exit_code", "certificate=shop"); ok {
 		t.Error("a hook that never ran has an exit code")

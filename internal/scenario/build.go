@@ -64,7 +64,7 @@ func (w *world) addCert(r row[certForm]) error {
 	w.versions[r.key] = v
 	if stored {
 		c.config.Source = certmedic.Source{Kind: certmedic.SourceCertbot, ConfigDir: "/etc/letsencrypt", Lineage: r.key}
-		c.stored = v
+		c.store(v)
 	}
 	c.unread = stored
 	if f.ARI != nil {

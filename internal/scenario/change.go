@@ -18,7 +18,7 @@ func (w *world) change(f changeForm) error {
 	problems := w.addVersions(f.Versions)
 	w.skew += time.Duration(f.Clock)
 	return errors.Join(append(problems,
-		w.changeStored(f), w.changeSources(f), w.changeServed(f), w.changeProbes(f), w.changeFacts(f), w.told(f), w.leave(f.Gone))...)
+		w.changeStored(f), w.changeSources(f), w.changeServed(f), w.changeProbes(f), w.deny(f.Deny), w.changeFacts(f), w.told(f), w.leave(f.Gone))...)
 }
 
 // each calls do for the certificate of every row, and gathers what is wrong.
@@ -145,6 +145,24 @@ func (w *world) changeProbes(f changeForm) error {
 		}
 		return nil
 	})
+}
+
+// deny puts the keys of versions on the deny list, where they stay.
+func (w *world) deny(versions placed[words]) error {
+	for _, name := range versions.value {
+		v, err := w.issued(versions.at, name)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return versions.at.problem("%q has no key", name)
+		}
+		if w.denied == nil {
+			w.denied = map[certmedic.Fingerprint]bool{}
+		}
+		w.denied[v.facts.SPKISHA256] = true
+	}
+	return nil
 }
 
 func (w *world) changeFacts(f changeForm) error {

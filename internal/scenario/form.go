@@ -99,6 +99,7 @@ type changeForm struct {
 	Action         table[actionForm]  `yaml:"action"`
 	ARI            table[windowForm]  `yaml:"ari"`
 	Files          table[fileModes]   `yaml:"files"`
+	Deny           placed[words]      `yaml:"deny"`
 	Facts          table[table[raw]]  `yaml:"facts"`
 	Gone           placed[words]      `yaml:"gone"`
 	Clock          span               `yaml:"clock"`

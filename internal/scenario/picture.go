@@ -23,6 +23,7 @@ type picture struct {
 func (p *picture) look(t time.Time) glance {
 	now := p.w.wall(t)
 	deployed := p.probe(now)
+	p.sim.Budget(p.of.budget(now))
 	result := p.sim.Judge(now, p.override)
 	p.failed.note(t, result.Errors)
 	g := glanceOf(t, result, p.w.skew)

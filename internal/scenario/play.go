@@ -108,6 +108,7 @@ func (f *File) begin(t *test, all []rules.Rule, everyRound bool) (*play, error) 
 	}
 	for _, c := range w.certs {
 		seen := &picture{w: w, of: c, sim: watchdog.Simulate(c.config, p.engine, f.interval), failed: &failures{}}
+		seen.sim.Denies(w.isDenied)
 		c.walker = &walker{actor: seen, grid: p.grid, tell: func(g glance) { p.note(c.config.Name, g) }}
 	}
 	own := &fleet{w: w, engine: p.engine, interval: f.interval, began: f.start}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/ledger"
 )
 
 // world is what is true in a test at a moment, and what certmedic saw of it.
@@ -20,7 +21,8 @@ type world struct {
 	endpoints []*endpoint
 	taken     map[string]bool // names and addresses of endpoints
 	versions  map[string]*version
-	own       map[string]versionForm // what the story says about versions that are not issued yet
+	own       map[string]versionForm         // what the story says about versions that are not issued yet
+	denied    map[certmedic.Fingerprint]bool // keys on the deny list
 	fleet     overrides
 }
 
@@ -30,7 +32,8 @@ type cert struct {
 	form     certForm
 	stored   *version // nil: nothing
 	ages     []float64
-	findings words // of what is stored, besides the version's own
+	issued   []certmedic.Issued // into its source
+	findings words              // of what is stored, besides the version's own
 	lock     certmedic.LockState
 	files    fileModes
 	facts    overrides
@@ -67,6 +70,9 @@ func (w *world) version(name string) *version {
 	w.versions[name] = v
 	return v
 }
+
+// isDenied reports whether a key is on the deny list.
+func (w *world) isDenied(spki certmedic.Fingerprint) bool { return w.denied[spki] }
 
 // named returns the certificate that a version's name begins with: wild2 is one of wild.
 // It returns nil where there is none.
@@ -121,6 +127,34 @@ func (c *cert) store(v *version) {
 		c.ages = append(slices.Clone(c.ages), float64(v.facts.NotBefore.Sub(before.facts.NotBefore))/float64(before.facts.Lifetime()))
 	}
 	c.stored = v
+	c.archive(v)
+}
+
+// archive remembers that a version was issued; one that is stored once more was not issued again.
+func (c *cert) archive(v *version) {
+	if v == nil || slices.ContainsFunc(c.issued, func(i certmedic.Issued) bool { return i.Version == v.facts.SHA256 }) {
+		return
+	}
+	c.issued = append(slices.Clip(c.issued), certmedic.Issued{Version: v.facts.SHA256, NotBefore: v.facts.NotBefore, Names: c.names(v)})
+}
+
+// names returns the names of a version; where the story says none, it has the certificate's.
+func (c *cert) names(v *version) []string {
+	if len(v.facts.DNSNames) == 0 {
+		return []string{c.config.Name}
+	}
+	return v.facts.DNSNames
+}
+
+// defaultDirectory is that of Let's Encrypt, which issues what a story names no issuer of.
+const defaultDirectory = "https://acme-v02.api.letsencrypt.org/directory"
+
+// budget returns what is left of the limits of the CA, by what it issued into the source.
+func (c *cert) budget(now time.Time) []ledger.Remaining {
+	if c.stored == nil || c.stored.form.Issuer != "" {
+		return nil
+	}
+	return ledger.Balance(now, nil, ledger.Order{Directory: defaultDirectory, Names: c.names(c.stored), Issued: c.issued})
 }
 
 // reading returns what reading the certificate's source gives, and what is wrong with the

@@ -1,6 +1,6 @@
 // Package store keeps certmedic's state in one bbolt file in the state folder: what the
 // rules remember, the journal of actions, which addresses are bound to a certificate, which
-// versions it had, and what has still to be told.
+// versions it had, what was spent of the limits of CAs, and what has still to be told.
 //
 // It has one writer at a time, held off by a file lock; every write is on disk when it
 // returns, so it survives kill -9. Values are JSON, so that a newer certmedic can read what
@@ -43,10 +43,11 @@ const (
 	bucketMemory    = "memory"    // certificate → Memory
 	bucketOutbox    = "outbox"    // id → alerting.Entry
 	bucketRenewal   = "renewal"   // certificate → Renewal
+	bucketLedger    = "ledger"    // key → ledger.Entry
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal, bucketLedger}
 }
 
 // Store is the open state. It is safe for concurrent use.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -29,9 +30,13 @@ type entry struct {
 
 	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
 
-	interval time.Duration     // between two probes of an endpoint; 0: what was observed never gets old
-	errors   map[string]string // by rule, why it could not be asked at the last judgement
-	advice   advice            // of the CA
+	denied func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: no list is known
+	proven certmedic.Fingerprint                 // the version that was last said to be proven, see [Options]
+
+	interval time.Duration      // between two probes of an endpoint; 0: what was observed never gets old
+	errors   map[string]string  // by rule, why it could not be asked at the last judgement
+	advice   advice             // of the CA
+	budget   []ledger.Remaining // what is left of its limits; empty: they are not known
 
 	memory store.Memory
 	state  rules.State
@@ -341,7 +346,7 @@ func (e *entry) arrived(now time.Time) bool {
 // acted takes an action that was journaled.
 func (e *entry) acted(a certmedic.Action) {
 	e.action = &a
-	if a.Outcome.Kind != certmedic.OutcomeRefused && a.Outcome.Kind != certmedic.OutcomePlanned {
+	if a.Kind != certmedic.ActionRenew && a.Outcome.Kind != certmedic.OutcomeRefused && a.Outcome.Kind != certmedic.OutcomePlanned {
 		e.ran = &a
 	}
 }

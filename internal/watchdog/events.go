@@ -309,7 +309,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		if !ok {
 			continue
 		}
-		e.advice = old.advice
+		e.advice, e.budget = old.advice, old.budget
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
 			e.awaited, e.drifting = old.awaited, maps.Clone(old.drifting)

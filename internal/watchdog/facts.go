@@ -29,8 +29,10 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.driftFacts(&f.Certificate, now)
 	e.splitFacts(&f.Certificate, now)
 	e.findingFacts(&f.Certificate, now)
+	e.deniedFacts(&f.Certificate)
 	e.actionFacts(&f.Certificate)
 	e.renewalFacts(&f.Certificate, now)
+	e.budgetFacts(&f.Certificate)
 	return f
 }
 
@@ -345,7 +347,7 @@ func (e *entry) actionFacts(c *rules.CertificateFacts) {
 	if a.Outcome.Reason == reasonExhausted {
 		c.Remediation = "gave_up"
 	}
-	if c.Stage == certmedic.StageServed && a.Outcome.Kind != certmedic.OutcomeHealed {
+	if c.Stage == certmedic.StageServed && a.Outcome.Kind != certmedic.OutcomeHealed && a.Kind != certmedic.ActionRenew {
 		c.Remediation = "" // somebody else healed it
 		return
 	}

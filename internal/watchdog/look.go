@@ -70,6 +70,7 @@ func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
 			if leaf, ok := a.Leaf(); ok {
 				served.Leaf = leaf.SHA256
 				served.Newer = newer(leaf, stored)
+				served.Dire = served.Dire || e.keyDenied(leaf)
 			} else if a.Error != nil {
 				served.Detail = a.Error.Detail
 			}

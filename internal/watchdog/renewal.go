@@ -86,9 +86,17 @@ func (e *entry) renewalFacts(c *rules.CertificateFacts, now time.Time) {
 		c.ARIStartsIn, c.ARIEndsIn = new(r.Window.Start.Sub(now)), new(r.Window.End.Sub(now))
 	}
 	line := "due " + day(due) + " by " + basis
-	c.Support["certificate.renewal_overdue"] = rules.Support{
-		Members: c.Members, Evidence: []certmedic.Evidence{{Source: cmp.Or(e.storedAt(), e.cert.Name), Line: line}},
+	evidence := []certmedic.Evidence{{Source: cmp.Or(e.storedAt(), e.cert.Name), Line: line}}
+	c.Support["certificate.renewal_overdue"] = rules.Support{Members: c.Members, Evidence: append(evidence, e.renewalTried()...)}
+}
+
+// renewalTried returns why the last renewal of the stored version left nothing new.
+func (e *entry) renewalTried() []certmedic.Evidence {
+	leaf, _ := e.stored.Leaf()
+	if a := e.action; a != nil && a.Kind == certmedic.ActionRenew && a.Version == leaf.SHA256 && a.Outcome.Kind == certmedic.OutcomeFailed {
+		return evidenceOf(*a)
 	}
+	return nil
 }
 
 // Renewable is a version whose CA may say when it wants it to be replaced.
@@ -96,7 +104,8 @@ type Renewable struct {
 	Certificate string
 	Directory   string // of the ACME CA
 	Leaf        certmedic.CertFacts
-	CertPath    string // the file that holds the leaf
+	CertPath    string             // the file that holds the leaf
+	Issued      []certmedic.Issued // what the source's archive holds
 }
 
 // Renewables lists the stored versions whose source names the CA that renews them.
@@ -107,7 +116,7 @@ func (w *Watchdog) Renewables() []Renewable {
 	for _, name := range w.order {
 		e := w.entries[name]
 		if leaf, ok := e.stored.Leaf(); ok && e.stored.Directory != "" {
-			all = append(all, Renewable{name, e.stored.Directory, leaf, e.stored.Path})
+			all = append(all, Renewable{name, e.stored.Directory, leaf, e.stored.Path, e.stored.Issued})
 		}
 	}
 	return all

@@ -75,6 +75,48 @@ func TestWindowIsOfOneVersion(t *testing.T) {
 	}
 }
 
+// A renewal that failed is no failed hook. It is told with the renewal that is late, and its
+// refusal although what is stored is served, which is not what a renewal is for.
+func TestFailedRenewalIsToldWithTheLateOne(t *testing.T) {
+	run(t, func(t *testing.T) {
+		s := newScene(t)
+		s.start(nil)
+		s.seen()
+		stored := certmedic.Fingerprint(s.facts().StoredVersion)
+		failed := certmedic.Action{
+			Certificate: "shop", Kind: certmedic.ActionRenew, Version: stored,
+			Runs: []certmedic.Run{{Name: "certbot renew", Result: certmedic.RunExited, ExitCode: 1}},
+			Outcome: certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: "challenge_failed", Evidence: []certmedic.Evidence{
+				{Source: "certbot renew", Line: "Some challenges have failed."},
+			}},
+		}
+		s.w.Acted(failed)
+		c := s.facts()
+		if c.HookExitCode != 0 || c.Remediation != "failed" {
+			t.Errorf("the hook's exit code is %d, the remediation %q", c.HookExitCode, c.Remediation)
+		}
+		told := c.Support["certificate.renewal_overdue"].Evidence
+		if len(told) != 2 || told[1] != failed.Outcome.Evidence[0] {
+			t.Errorf("of the late renewal is told %+v", told)
+		}
+		failed.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: "frozen"}
+		s.w.Acted(failed)
+		if c := s.facts(); c.Refusal != "frozen" {
+			t.Errorf("the refusal is %q", c.Refusal)
+		}
+	})
+}
+
+// A want says which stored version it was judged for.
+func TestWantsSpeakOfAVersion(t *testing.T) {
+	state := rules.State{Instances: []rules.Instance{{
+		Incident: certmedic.Incident{Rule: "late", State: certmedic.StateFiring}, Climbed: []certmedic.StepKind{certmedic.StepNotify, "renew"},
+	}}}
+	if all := wants(state, "abc"); len(all) != 1 || all[0].Kind != certmedic.ActionRenew || all[0].Version != "abc" {
+		t.Errorf("wanted: %+v", all)
+	}
+}
+
 // A stored version that ends in its place is found to have ended, although nothing on disk
 // changes.
 func TestStoredVersionEndsInItsPlace(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -46,10 +47,16 @@ func (s *Simulation) Acted(a certmedic.Action) { s.e.acted(a) }
 // Window takes what the CA says about when the version should be replaced; nil: nothing.
 func (s *Simulation) Window(version certmedic.Fingerprint, w *rules.Window) { s.e.window(version, w) }
 
+// Denies has the picture ask a deny list of keys, which does not change what it says meanwhile.
+func (s *Simulation) Denies(denied func(spki certmedic.Fingerprint) bool) { s.e.denied = denied }
+
+// Budget takes what is left of the limits of the certificate's CA.
+func (s *Simulation) Budget(left []ledger.Remaining) { s.e.budget = left }
+
 // Restart forgets what a restart of the daemon forgets.
 func (s *Simulation) Restart() {
 	fresh := newEntry(s.e.cert, s.e.memory, rules.Thaw(s.e.state))
-	fresh.interval, fresh.advice = s.e.interval, s.e.advice
+	fresh.interval, fresh.advice, fresh.denied = s.e.interval, s.e.advice, s.e.denied
 	if s.e.action != nil {
 		fresh.acted(*s.e.action)
 	}
@@ -74,7 +81,7 @@ func (s *Simulation) Open() []certmedic.Incident { return opened(s.e.state) }
 // Wants returns the actions that the rules ask for now.
 func (s *Simulation) Wants() []certmedic.ActionKind {
 	var kinds []certmedic.ActionKind
-	for _, w := range wants(s.e.state) {
+	for _, w := range wants(s.e.state, "") {
 		kinds = append(kinds, w.Kind)
 	}
 	return kinds
@@ -107,7 +114,7 @@ func (s *Simulation) Round(now time.Time, round []certmedic.Observation) (deploy
 func (s *Simulation) Reload(c certmedic.Certificate) {
 	before := &Watchdog{entries: map[string]*entry{c.Name: s.e}}
 	fresh := newEntry(&c, s.e.memory, rules.Thaw(s.e.state))
-	fresh.interval = s.e.interval
+	fresh.interval, fresh.denied = s.e.interval, s.e.denied
 	if s.e.action != nil {
 		fresh.acted(*s.e.action)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -31,6 +32,7 @@ type View struct {
 	Source    certmedic.SourceKind  `json:"source"`
 	Judged    time.Time             `json:"judged_at,omitzero"`
 	Renewal   *RenewalView          `json:"renewal,omitempty"`
+	Budget    []ledger.Remaining    `json:"budget,omitempty"` // what is left of its CA's limits
 	Certs     certmedic.Certificate `json:"-"`
 }
 
@@ -94,7 +96,7 @@ func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
 		Endpoints: []EndpointView{}, Incidents: opened(e.state), Action: e.action, Lock: e.stored.Lock,
-		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Certs: *e.cert,
+		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Budget: e.budget, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
 		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}

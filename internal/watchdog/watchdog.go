@@ -32,7 +32,8 @@ type State interface {
 	SaveIncident(in certmedic.Incident) error
 }
 
-// Options are what a [Watchdog] needs. Every field is required but Interval and Self.
+// Options are what a [Watchdog] needs. Every field is required but Interval, Self, Denied
+// and Proven.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
@@ -49,6 +50,9 @@ type Options struct {
 
 	Interval time.Duration // in which every endpoint is observed, its time to answer included; 0: what was observed never gets old
 	Self     func() Self   // how certmedic itself is; nil: no rule about the fleet is asked
+
+	Denied func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: no list is known
+	Proven func(Proven)                          // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
 
 	Want  func(certificate string, wants []remediate.Want)
 	Nudge func(certificate string)
@@ -135,7 +139,7 @@ func New(o Options) *Watchdog {
 	for i := range o.Certificates {
 		c := &o.Certificates[i]
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
-		e.stored, e.interval = nothing, o.Interval
+		e.stored, e.interval, e.denied = nothing, o.Interval, o.Denied
 		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
 				e.acted(a)
@@ -232,8 +236,10 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		w.announceLocked(e, t)
 	}
 	if e.cert.Mode != certmedic.ModeObserve {
-		w.o.Want(e.cert.Name, wants(e.state))
+		stored, _ := e.stored.Leaf()
+		w.o.Want(e.cert.Name, wants(e.state, stored.SHA256))
 	}
+	w.proveLocked(e, now)
 	w.wakeLocked(e, now, result.Next)
 }
 
@@ -313,8 +319,9 @@ func (w *Watchdog) failedLocked(certificate string, before map[string]string, no
 	return failed
 }
 
-// wants lists the actions of the rungs that the firing incidents have climbed.
-func wants(state rules.State) []remediate.Want {
+// wants lists the actions of the rungs that the firing incidents have climbed, which were
+// judged for a stored version.
+func wants(state rules.State, stored certmedic.Fingerprint) []remediate.Want {
 	var all []remediate.Want
 	for _, in := range state.Instances {
 		if in.State != certmedic.StateFiring || !in.ClearedAt.IsZero() {
@@ -322,7 +329,7 @@ func wants(state rules.State) []remediate.Want {
 		}
 		for _, step := range in.Climbed {
 			if step != certmedic.StepNotify {
-				all = append(all, remediate.Want{Kind: certmedic.ActionKind(step), Rule: in.Rule, Why: in.Summary})
+				all = append(all, remediate.Want{Kind: certmedic.ActionKind(step), Rule: in.Rule, Why: in.Summary, Version: stored})
 			}
 		}
 	}

@@ -34,9 +34,10 @@ type Backend interface {
 
 // Options are what a server needs.
 type Options struct {
-	Backend Backend
-	Metrics http.Handler
-	Probe   http.Handler
+	Backend  Backend
+	Versions Versions // for the socket only
+	Metrics  http.Handler
+	Probe    http.Handler
 	// ProbeLogs shows the recent probes of /probe.
 	ProbeLogs http.Handler
 	Login     bool // the listeners of the web configuration ask for a login
@@ -71,6 +72,7 @@ func (s *Server) Public() http.Handler {
 func (s *Server) Private() http.Handler {
 	mux := http.NewServeMux()
 	s.reading(mux)
+	s.versions(mux)
 	mux.HandleFunc("POST /api/v1/actions", s.act)
 	mux.HandleFunc("POST /-/reload", s.reload)
 	return mux
@@ -160,15 +162,23 @@ const maxBody = 1 << 20
 
 func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	var request api.ActionRequest
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil {
-		s.problem(w, http.StatusBadRequest, "reading the request: "+err.Error())
+	if !s.decoded(w, r, &request) {
 		return
 	}
 	request.By = by(r.Context(), request.By)
 	answer, err := s.o.Backend.Act(r.Context(), request)
 	s.answer(w, answer, err)
+}
+
+// decoded reads a request's body, or answers what is wrong with it.
+func (s *Server) decoded(w http.ResponseWriter, r *http.Request, into any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		s.problem(w, http.StatusBadRequest, "reading the request: "+err.Error())
+		return false
+	}
+	return true
 }
 
 // by names who asked: what the command said, and the socket's peer, which cannot lie.

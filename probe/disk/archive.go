@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/certmedic/certmedic"
 )
@@ -53,12 +54,14 @@ func (b *builder) readArchive(l *lineage) {
 		files = files[len(version):]
 		leaf := b.archivedLeaf(l, version)
 		b.know(leaf.version)
+		b.issued(leaf)
 		past.add(leaf)
 		if len(version) == len(kinds) {
 			newest = version[0].number
 		}
 	}
 	b.stored.Ages = past.ages()
+	b.stored.Issued = b.stored.Issued[max(0, len(b.stored.Issued)-maxIssued):]
 	b.findPending(l, newest)
 }
 
@@ -92,7 +95,8 @@ func (b *builder) findPending(l *lineage, newest int) {
 func (b *builder) archivedLeaf(l *lineage, version []archiveFile) oldLeaf {
 	if version[0].number == l.whole {
 		leaf := b.leafFacts()
-		return oldLeaf{leaf.SHA256, leaf.NotBefore.Unix(), leaf.NotAfter.Unix()}
+		names := joined(slices.Concat(leaf.DNSNames, leaf.IPAddresses))
+		return oldLeaf{leaf.SHA256, leaf.NotBefore.Unix(), leaf.NotAfter.Unix(), names}
 	}
 	for _, file := range version {
 		if file.kind != kindCert && file.kind != kindFullchain {
@@ -104,6 +108,23 @@ func (b *builder) archivedLeaf(l *lineage, version []archiveFile) oldLeaf {
 		}
 	}
 	return oldLeaf{}
+}
+
+// maxIssued bounds how many versions of an archive are told.
+const maxIssued = 20
+
+// issued tells of a version that was issued, once: one that was put back under a new number was
+// not issued again. Versions with the same names share them.
+func (b *builder) issued(leaf oldLeaf) {
+	known := b.stored.Issued
+	if leaf.names == "" || slices.ContainsFunc(known, func(i certmedic.Issued) bool { return i.Version == leaf.version }) {
+		return
+	}
+	names := strings.Split(leaf.names, ",")
+	if n := len(known); n > 0 && slices.Equal(known[n-1].Names, names) {
+		names = known[n-1].Names
+	}
+	b.stored.Issued = append(known, certmedic.Issued{Version: leaf.version, NotBefore: time.Unix(leaf.notBefore, 0).UTC(), Names: names})
 }
 
 // maxAges bounds how many replacements are told.

@@ -87,6 +87,38 @@ func TestAgesIncludeTheVersionInForce(t *testing.T) {
 	}
 }
 
+// TestIssued has an archive whose versions begin one day apart, the first number 2.
+func TestIssued(t *testing.T) {
+	ca := mint.Must(mint.NewCA("the archive's"))
+	begin := time.Now().Add(-100 * day).Truncate(time.Second).UTC()
+	tree := disktest.New(t)
+	tree.Issue("shop", names, disktest.Options{NotBefore: begin.Add(-day), NotAfter: begin})
+	want := []certmedic.Issued{{NotBefore: begin.Add(-day), Names: names}}
+	write := func(number int, leaf mint.Leaf) {
+		must(t, os.WriteFile(tree.Archive("shop", "cert", number), mint.Must(ca.Leaf(leaf)).CertPEM(), 0o600))
+		want = append(want, certmedic.Issued{NotBefore: leaf.NotBefore, Names: leaf.Names})
+	}
+	for i := range 22 {
+		from := begin.Add(time.Duration(i) * day)
+		write(i+2, mint.Leaf{Names: names, NotBefore: from, NotAfter: from.Add(90 * day)})
+	}
+	write(24, mint.Leaf{Names: []string{"*.example.com", "192.0.2.1", "2001:db8::1"}, NotBefore: begin.Add(30 * day), NotAfter: begin.Add(40 * day)})
+	put, err := os.ReadFile(tree.Archive("shop", "cert", 23))
+	must(t, err)
+	must(t, os.WriteFile(tree.Archive("shop", "cert", 25), put, 0o600))
+	must(t, os.WriteFile(tree.Archive("shop", "cert", 26), []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600))
+	want = want[len(want)-20:]
+	reader := disk.Reader{Keys: &disk.KeyCache{}}
+	for _, read := range []string{"the first", "a further"} {
+		got := reader.Read(tree.Source("shop"), time.Now().Add(time.Hour)).Stored.Issued
+		if !slices.EqualFunc(got, want, func(a, b certmedic.Issued) bool {
+			return len(a.Version) == 64 && a.NotBefore.Equal(b.NotBefore) && slices.Equal(a.Names, b.Names)
+		}) {
+			t.Errorf("%s read: %v, want %v: each version once, without one that cannot be read", read, got, want)
+		}
+	}
+}
+
 func TestKeptFiles(t *testing.T) {
 	tree := disktest.New(t)
 	tree.Issue("shop", names, disktest.Options{})

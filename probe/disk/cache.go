@@ -4,8 +4,10 @@ import (
 	"crypto/x509"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	intern "unique"
 
 	"golang.org/x/sys/unix"
 
@@ -51,8 +53,13 @@ type archived struct {
 // oldLeaf is what matters of the leaf of a version in an archive; zero where there is none.
 type oldLeaf struct {
 	version             certmedic.Fingerprint
-	notBefore, notAfter int64 // unix seconds
+	notBefore, notAfter int64  // unix seconds
+	names               string // DNS names and IP addresses, with commas between them
 }
+
+// joined returns names as one string that versions with the same names share: ten thousand
+// lineages have many.
+func joined(names []string) string { return intern.Make(strings.Join(names, ",")).Value() }
 
 // fileID tells one state of a file from another.
 type fileID struct {

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -143,7 +144,7 @@ func parseDER(data []byte) ([]*x509.Certificate, []error) {
 }
 
 // firstLeaf returns the first certificate in a PEM file, of which it parses no more than the
-// dates. One whose dates cannot be read has none.
+// dates and the names. One whose dates cannot be read has neither.
 func firstLeaf(data []byte) oldLeaf {
 	for {
 		var block *pem.Block
@@ -154,8 +155,8 @@ func firstLeaf(data []byte) oldLeaf {
 		if slices.Contains(certificateTypes[:], block.Type) {
 			sum := sha256.Sum256(block.Bytes)
 			leaf := oldLeaf{version: certmedic.Fingerprint(hex.EncodeToString(sum[:]))}
-			if from, to, ok := validity(block.Bytes); ok {
-				leaf.notBefore, leaf.notAfter = from.Unix(), to.Unix()
+			if from, to, rest, ok := validity(block.Bytes); ok {
+				leaf.notBefore, leaf.notAfter, leaf.names = from.Unix(), to.Unix(), joined(alternatives(rest))
 			}
 			return leaf
 		}
@@ -163,15 +164,61 @@ func firstLeaf(data []byte) oldLeaf {
 }
 
 // validity returns the dates of a certificate (RFC 5280, section 4.1): what stands behind
-// its version, its serial number, its algorithm and its issuer.
-func validity(der []byte) (notBefore, notAfter time.Time, ok bool) {
+// its version, its serial number, its algorithm and its issuer; and what stands behind them.
+func validity(der []byte) (notBefore, notAfter time.Time, rest cryptobyte.String, ok bool) {
 	var tbs, dates cryptobyte.String
 	whole := cryptobyte.String(der)
 	ok = whole.ReadASN1(&whole, cbasn1.SEQUENCE) && whole.ReadASN1(&tbs, cbasn1.SEQUENCE) &&
 		tbs.SkipOptionalASN1(cbasn1.Tag(0).ContextSpecific().Constructed()) &&
 		tbs.SkipASN1(cbasn1.INTEGER) && tbs.SkipASN1(cbasn1.SEQUENCE) && tbs.SkipASN1(cbasn1.SEQUENCE) &&
 		tbs.ReadASN1(&dates, cbasn1.SEQUENCE) && readDate(&dates, &notBefore) && readDate(&dates, &notAfter)
-	return notBefore, notAfter, ok
+	return notBefore, notAfter, tbs, ok
+}
+
+// alternatives returns the DNS names and IP addresses of a certificate's subject (RFC 5280,
+// section 4.2.1.6), by what stands behind its dates: its subject, its key, two identifiers that
+// nobody uses, and the extensions. One that cannot be read has no names.
+func alternatives(tbs cryptobyte.String) []string {
+	var key, extensions cryptobyte.String
+	found := tbs.SkipASN1(cbasn1.SEQUENCE) && tbs.ReadASN1(&key, cbasn1.SEQUENCE) &&
+		tbs.SkipOptionalASN1(cbasn1.Tag(1).ContextSpecific()) && tbs.SkipOptionalASN1(cbasn1.Tag(2).ContextSpecific()) &&
+		tbs.ReadASN1(&extensions, cbasn1.Tag(3).ContextSpecific().Constructed()) && extensions.ReadASN1(&extensions, cbasn1.SEQUENCE)
+	for found && !extensions.Empty() {
+		var extension, value cryptobyte.String
+		var id asn1.ObjectIdentifier
+		if !extensions.ReadASN1(&extension, cbasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
+			!extension.SkipOptionalASN1(cbasn1.BOOLEAN) || !extension.ReadASN1(&value, cbasn1.OCTET_STRING) {
+			return nil
+		}
+		if id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			return generalNames(value)
+		}
+	}
+	return nil
+}
+
+// generalNames returns the DNS names and IP addresses among general names.
+func generalNames(value cryptobyte.String) []string {
+	var names []string
+	if !value.ReadASN1(&value, cbasn1.SEQUENCE) {
+		return nil
+	}
+	for !value.Empty() {
+		var name cryptobyte.String
+		var tag cbasn1.Tag
+		if !value.ReadAnyASN1(&name, &tag) {
+			return nil
+		}
+		switch tag {
+		case cbasn1.Tag(2).ContextSpecific():
+			names = append(names, string(name))
+		case cbasn1.Tag(7).ContextSpecific():
+			if ip, ok := netip.AddrFromSlice(name); ok {
+				names = append(names, ip.String())
+			}
+		}
+	}
+	return names
 }
 
 func readDate(from *cryptobyte.String, date *time.Time) bool {

@@ -55,6 +55,16 @@ func read(files certmedic.StoredFiles, chain []certmedic.CertFacts) (*parts, err
 	return p, nil
 }
 
+// Parts reads the parts of a stored version as they are installed, in PEM. It is an error if its
+// files hold another version than the one that was judged, or a key of another one.
+func Parts(stored certmedic.Stored) (map[certmedic.FilePart][]byte, error) {
+	p, err := read(stored.Files, stored.Chain)
+	if err != nil {
+		return nil, err
+	}
+	return p.bytes, nil
+}
+
 // certificates reads the chain of a version, leaf first: the full chain where there is one,
 // as that is what was judged, else the leaf's file and the chain's behind it.
 func certificates(files certmedic.StoredFiles) ([]*pem.Block, error) {

@@ -38,10 +38,14 @@ type Phase string
 // The phases of a plan's commands.
 const (
 	PhaseHook   Phase = "hook"
+	PhaseRenew  Phase = "renew"
 	PhaseTest   Phase = "test"
 	PhaseReload Phase = "reload"
 	PhaseAlive  Phase = "alive"
 )
+
+// LockHooks is the lock of whatever runs certbot's hooks.
+const LockHooks = "hooks"
 
 // Command is one command of a plan.
 type Command struct {
@@ -68,9 +72,10 @@ type Plan struct {
 	Version     certmedic.Fingerprint `json:"version"`
 	Files       []File                `json:"files"`
 	Commands    []Command             `json:"commands"`
-	Locks       []string              `json:"-"`     // what must not be shared with another plan at the same time
-	Basis       string                `json:"basis"` // hash of what would be run and installed
-	Notes       []string              `json:"notes"` // what people should know: hooks that are there and do not run
+	Locks       []string              `json:"-"`              // what must not be shared with another plan at the same time
+	Basis       string                `json:"basis"`          // hash of what would be run and installed
+	Notes       []string              `json:"notes"`          // what people should know: hooks that are there and do not run
+	Cost        string                `json:"cost,omitempty"` // of a renewal: what it spends of the CA's limits
 }
 
 // Empty reports whether there is nothing to do.
@@ -106,7 +111,7 @@ func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error
 		})
 		basis = append(basis, h.Command, stat(h.Path), stat(script(h.Command)))
 	}
-	p.Locks = []string{"hooks"}
+	p.Locks = []string{LockHooks}
 	p.Basis = digest(basis)
 	return p, nil
 }

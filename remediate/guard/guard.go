@@ -22,6 +22,7 @@ const (
 	ServedNewer     Reason = "served_newer"       // what is served was issued after the stored version
 	NothingStored   Reason = "nothing_stored"     // the source holds no version
 	StoredInvalid   Reason = "stored_invalid"     // the stored version must not be installed
+	KeyDenied       Reason = "key_denied"         // the stored version's key is on the deny list
 	Deploying       Reason = "deploying"          // certbot or a hook of it is at work
 	Settling        Reason = "settling"           // a deployment has just ended, and may still take effect by itself
 	LockUnknown     Reason = "lock_unknown"       // whether a deployment is under way could not be asked
@@ -34,15 +35,33 @@ const (
 	Backoff         Reason = "backoff"            // the last attempt failed a short time ago
 	Exhausted       Reason = "attempts_exhausted" // gave up until something changes
 	HourlyBudget    Reason = "hourly_budget"      // max_actions_per_hour is spent
+	OutsideWindow   Reason = "outside_window"     // no maintenance window is open
+	ClockDoubt      Reason = "clock_doubt"        // this machine's clock and the CA's disagree
+	SensesDisagree  Reason = "senses_disagree"    // fewer than two of three looks saw the same
+	BreakerOpen     Reason = "breaker_open"       // the cure heals and relapses
+	FleetBreaker    Reason = "fleet_breaker"      // nothing that was done for any certificate healed
 	NothingToRun    Reason = "nothing_to_run"     // there is no hook and no deploy step
 	UntrustedFile   Reason = "untrusted_file"     // others may write what would be run
+	NewerStored     Reason = "newer_stored"       // a newer valid version is stored: not renewing but serving it is the remedy
+	RateLimited     Reason = "rate_limited"       // what the CA grants is spent, but for a reserve
 	UnsupportedKind Reason = "unsupported"        // this action is not there in this version
 )
 
 // Waits reports whether the obstacle goes away with time, so that asking again is worth it.
 func (r Reason) Waits() bool {
 	switch r {
-	case Deploying, Settling, LockUnknown, Frozen, Backoff, HourlyBudget, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun:
+	case Deploying, Settling, LockUnknown, Frozen, Backoff, HourlyBudget, RateLimited, NewerStored, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun,
+		OutsideWindow, ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker:
+		return true
+	}
+	return false
+}
+
+// Passes reports whether a dearer action may have its turn, because waiting for this one
+// gains nothing: it is pointless, it is not there, or its owner does not want it.
+func (r Reason) Passes() bool {
+	switch r {
+	case NoNeed, ServedNewer, NothingStored, StoredInvalid, KeyDenied, ModeObserve, ModePlan, NeedsApproval, NotAllowed, Exhausted, NothingToRun, UntrustedFile, UnsupportedKind:
 		return true
 	}
 	return false
@@ -64,11 +83,12 @@ type Case struct {
 	Now         time.Time
 	Certificate certmedic.Certificate
 	Kind        certmedic.ActionKind
-	ByHand      bool // a person asked: overrides mode, allow, back-off and budgets, never validation
-	Force       bool // by hand: act even where nothing needs it
+	ByHand      bool // a person asked: overrides mode, allow, windows, back-off, breakers and budgets, never validation
+	Force       bool // by hand: act even where nothing needs it, and on doubtful senses
 
 	Stored     certmedic.Stored
 	Problems   []certmedic.Finding // critical findings of the stored version
+	Denied     bool                // the stored version's key is on the deny list
 	Needed     bool                // a bound address serves another version than the stored one
 	Bound      bool                // at least one address is bound to the certificate
 	ServedDire bool                // something that is served is already invalid
@@ -77,12 +97,20 @@ type Case struct {
 	Runnable    bool  // there is something to run
 	Untrusted   error // why what would be run cannot be trusted
 
+	ClockDoubt string // why this machine's clock cannot be trusted
+	Disagree   string // which address did not serve the same in two of three looks
+
 	Frozen          bool
+	Opens           time.Time // when the maintenance windows open next; zero: now, or there are none
+	Relapses        Breaker   // of the certificate's version
+	Failures        Breaker   // of the fleet
 	MaxPerHour      int
 	ActionsLastHour int
 	Settles         time.Time // until then what was deployed may take effect by itself
 	Attempts        int       // earlier attempts of the same cure that did not heal
 	LastAttempt     time.Time
+
+	Renewal Renewal // of a renewal
 }
 
 // Decision is the answer. Retry says when asking again is worth it; zero means that only
@@ -98,9 +126,9 @@ func (d Decision) Allowed() bool { return d.Reason == None }
 
 // Decide says whether the action may be taken now. The order matters: what makes the
 // action pointless comes first, then what makes it wrong, then what its owner did not
-// allow, then what asks for patience.
+// allow, then whether what is known can be trusted, then what asks for patience.
 func Decide(c Case) Decision {
-	for _, check := range []func(Case) Decision{need, validity, locks, consent, patience} {
+	for _, check := range []func(Case) Decision{need, validity, locks, consent, senses, patience} {
 		if d := check(c); !d.Allowed() {
 			return d
 		}
@@ -114,11 +142,13 @@ func refuse(r Reason, format string, args ...any) Decision {
 
 // Supported reports whether this version of certmedic knows how to do an action.
 func Supported(kind certmedic.ActionKind) bool {
-	return kind == certmedic.ActionRedeploy || kind == certmedic.ActionReload
+	return kind == certmedic.ActionRedeploy || kind == certmedic.ActionReload || kind == certmedic.ActionRenew
 }
 
 func need(c Case) Decision {
 	switch {
+	case c.Kind == certmedic.ActionRenew:
+		return renewNeed(c)
 	case !Supported(c.Kind):
 		return refuse(UnsupportedKind, "%s is not there in this version", c.Kind)
 	case len(c.Stored.Chain) == 0:
@@ -134,20 +164,34 @@ func need(c Case) Decision {
 }
 
 func validity(c Case) Decision {
+	if d := storedGood(c); !d.Allowed() && c.Kind != certmedic.ActionRenew {
+		return d
+	}
+	switch {
+	case c.Untrusted != nil:
+		return refuse(UntrustedFile, "%v", c.Untrusted)
+	case !c.Runnable && c.Kind == certmedic.ActionRenew:
+		return refuse(NothingToRun, "%q cannot be renewed from here", c.Certificate.Name)
+	case !c.Runnable:
+		return refuse(NothingToRun, "%q has no deploy hook and no deploy step for a %s", c.Certificate.Name, c.Kind)
+	}
+	return Decision{}
+}
+
+// storedGood says whether the stored version is one that may be installed.
+func storedGood(c Case) Decision {
 	leaf := c.Stored.Chain[0]
 	least := minRemaining
 	if c.ServedDire {
 		least = minRemainingDire
 	}
 	switch {
+	case c.Denied:
+		return refuse(KeyDenied, "the key of the stored version, %s, is on the deny list: somebody else may have it; renew with a new key", leaf.SPKISHA256.Short())
 	case len(c.Problems) > 0:
 		return refuse(StoredInvalid, "the stored version has a problem: %s: %s", c.Problems[0].Code, c.Problems[0].Detail)
 	case leaf.NotAfter.Sub(c.Now) < least:
 		return refuse(StoredInvalid, "the stored version ends at %s, less than %s from now", leaf.NotAfter.UTC().Format(time.RFC3339), least)
-	case c.Untrusted != nil:
-		return refuse(UntrustedFile, "%v", c.Untrusted)
-	case !c.Runnable:
-		return refuse(NothingToRun, "%q has no deploy hook and no deploy step for a %s", c.Certificate.Name, c.Kind)
 	}
 	return Decision{}
 }
@@ -177,6 +221,22 @@ func consent(c Case) Decision {
 		return refuse(NeedsApproval, "mode is approve")
 	case c.Frozen:
 		return refuse(Frozen, "the freeze file exists")
+	case !c.Opens.IsZero():
+		d := refuse(OutsideWindow, "the next maintenance window opens at %s", c.Opens.UTC().Format(time.RFC3339))
+		d.Retry = c.Opens
+		return d
+	}
+	return Decision{}
+}
+
+// senses holds for people, too: what they do not override, they cannot see better either.
+func senses(c Case) Decision {
+	switch {
+	case c.ByHand && c.Force:
+	case c.ClockDoubt != "":
+		return refuse(ClockDoubt, "%s; by hand, --force acts all the same", c.ClockDoubt)
+	case c.Disagree != "":
+		return refuse(SensesDisagree, "%s; by hand, --force acts all the same", c.Disagree)
 	}
 	return Decision{}
 }
@@ -190,8 +250,14 @@ func patience(c Case) Decision {
 		d.Retry = c.Settles
 		return d
 	}
+	if d := renewPatience(c); c.Kind == certmedic.ActionRenew && !d.Allowed() {
+		return d
+	}
 	if c.Attempts >= MaxAttempts {
 		return refuse(Exhausted, "%d attempts did not heal it; waiting for its files, its hooks or the configuration to change", c.Attempts)
+	}
+	if d := breakers(c); !d.Allowed() {
+		return d
 	}
 	if until := c.LastAttempt.Add(Delay(c.Attempts)); c.Attempts > 0 && until.After(c.Now) {
 		d := refuse(Backoff, "attempt %d did not heal it, the next one is at %s", c.Attempts, until.UTC().Format(time.RFC3339))

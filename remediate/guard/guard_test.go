@@ -33,6 +33,8 @@ func problem(c *guard.Case) {
 	c.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.KeyMismatch, "of another key")}
 }
 
+func denied(c *guard.Case) { c.Denied = true }
+
 func locked(state certmedic.LockState) func(*guard.Case) {
 	return func(c *guard.Case) {
 		c.Stored.Lock = certmedic.Lock{State: state, Path: "/etc/letsencrypt/.certbot.lock", PID: 42, Detail: "denied"}
@@ -47,6 +49,22 @@ func mode(m certmedic.Mode) func(*guard.Case) {
 	return func(c *guard.Case) { c.Certificate.Mode = m }
 }
 
+func opens(in time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) { c.Opens = now.Add(in) }
+}
+
+func doubtful(c *guard.Case) { c.ClockDoubt = "the clocks differ by 6m0s" }
+
+func disagreeing(c *guard.Case) { c.Disagree = "no two looks saw the same at 192.0.2.1:443" }
+
+func relapses(open time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) { c.Relapses = guard.Breaker{Count: 3, Until: now.Add(open)} }
+}
+
+func failures(open time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) { c.Failures = guard.Breaker{Count: 5, Until: now.Add(open)} }
+}
+
 func TestDecide(t *testing.T) {
 	tests := []struct {
 		about  string
@@ -59,13 +77,15 @@ func TestDecide(t *testing.T) {
 			c.Kind, c.Certificate.Allow = certmedic.ActionReload, []certmedic.ActionKind{certmedic.ActionReload}
 		}, guard.None, guard.None},
 
-		{"a renewal is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRenew }, guard.UnsupportedKind, guard.UnsupportedKind},
 		{"a rollback is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind, guard.UnsupportedKind},
 		{"the source holds nothing", func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored, guard.NothingStored},
 		{"no address ever served this certificate", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.NotBound},
 		{"everything serves the stored version", func(c *guard.Case) { c.Needed = false }, guard.NoNeed, guard.NoNeed},
 
 		{"the stored version has a critical finding", problem, guard.StoredInvalid, guard.StoredInvalid},
+		{"the key of the stored version is denied", denied, guard.KeyDenied, guard.KeyDenied},
+		{"its key is denied, and it has a critical finding besides", func(c *guard.Case) { problem(c); denied(c) }, guard.KeyDenied, guard.KeyDenied},
+		{"its key is denied, and what is served is invalid already", func(c *guard.Case) { denied(c); c.ServedDire = true }, guard.KeyDenied, guard.KeyDenied},
 		{"the stored version ends in less than a day", storedUntil(24*time.Hour - time.Second), guard.StoredInvalid, guard.StoredInvalid},
 		{"the stored version ends in a day", storedUntil(24 * time.Hour), guard.None, guard.None},
 		{"an hour is enough where what is served is invalid already", func(c *guard.Case) {
@@ -87,6 +107,16 @@ func TestDecide(t *testing.T) {
 		{"the mode is approve", mode(certmedic.ModeApprove), guard.NeedsApproval, guard.None},
 		{"the action is not in allow", func(c *guard.Case) { c.Certificate.Allow = nil }, guard.NotAllowed, guard.None},
 		{"the freeze file is there", func(c *guard.Case) { c.Frozen = true }, guard.Frozen, guard.None},
+		{"no maintenance window is open", opens(time.Hour), guard.OutsideWindow, guard.None},
+		{"what is served is invalid already, and no window is open", func(c *guard.Case) { opens(time.Hour)(c); c.ServedDire = true }, guard.OutsideWindow, guard.None},
+
+		{"the clock is in doubt", doubtful, guard.ClockDoubt, guard.ClockDoubt},
+		{"no two looks agreed", disagreeing, guard.SensesDisagree, guard.SensesDisagree},
+
+		{"the cure relapsed, and its breaker is open for a second", relapses(time.Second), guard.BreakerOpen, guard.None},
+		{"the breaker of the cure is half open", relapses(0), guard.None, guard.None},
+		{"nothing healed anywhere, and the fleet's breaker is open for a second", failures(time.Second), guard.FleetBreaker, guard.None},
+		{"the fleet's breaker is half open", failures(0), guard.None, guard.None},
 
 		{"the first failure was 4 s ago", tried(1, 4*time.Second), guard.Backoff, guard.None},
 		{"the first failure was 5 s ago", tried(1, 5*time.Second), guard.None, guard.None},
@@ -119,10 +149,12 @@ func wantReason(t *testing.T, c guard.Case, want guard.Reason) {
 	}
 }
 
-// TestForce shows that force overrides the lack of a need and no validation.
+// TestForce shows that force overrides the lack of a need and doubtful senses, and no validation.
 func TestForce(t *testing.T) {
 	c := allowed()
 	c.ByHand, c.Force, c.Needed, c.Bound = true, true, false, false
+	doubtful(&c)
+	disagreeing(&c)
 	wantReason(t, c, guard.None)
 	for _, change := range []func(*guard.Case){problem, storedUntil(time.Hour), locked(certmedic.LockHeld)} {
 		bad := c
@@ -143,7 +175,13 @@ func TestOrder(t *testing.T) {
 	}{
 		{func(c *guard.Case) { c.ActionsLastHour = 10 }, guard.HourlyBudget},
 		{tried(1, time.Second), guard.Backoff},
+		{failures(time.Minute), guard.FleetBreaker},
+		{relapses(time.Minute), guard.BreakerOpen},
 		{tried(guard.MaxAttempts, time.Second), guard.Exhausted},
+		{func(c *guard.Case) { c.Settles = now.Add(time.Second) }, guard.Settling},
+		{disagreeing, guard.SensesDisagree},
+		{doubtful, guard.ClockDoubt},
+		{opens(time.Hour), guard.OutsideWindow},
 		{func(c *guard.Case) { c.Frozen = true }, guard.Frozen},
 		{mode(certmedic.ModePlan), guard.ModePlan},
 		{func(c *guard.Case) { c.Certificate.Allow = nil }, guard.NotAllowed},
@@ -156,7 +194,7 @@ func TestOrder(t *testing.T) {
 		{func(c *guard.Case) { c.Needed = false }, guard.NoNeed},
 		{func(c *guard.Case) { c.Bound = false }, guard.NotBound},
 		{func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored},
-		{func(c *guard.Case) { c.Kind = certmedic.ActionRenew }, guard.UnsupportedKind},
+		{func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind},
 	}
 	c := allowed()
 	for _, step := range steps {
@@ -171,6 +209,20 @@ func TestRetryIsWhenTheBackoffEnds(t *testing.T) {
 	d := guard.Decide(c)
 	if want := now.Add(7 * time.Second); !d.Retry.Equal(want) || !strings.Contains(d.Detail, want.Format(time.RFC3339)) {
 		t.Errorf("retry at %s (%s), want %s", d.Retry, d.Detail, want)
+	}
+}
+
+// TestRetry shows that who is refused for a time is told for how long.
+func TestRetry(t *testing.T) {
+	for about, change := range map[string]func(*guard.Case){
+		"the window": opens(time.Hour), "the breaker": relapses(time.Hour), "the fleet's breaker": failures(time.Hour),
+	} {
+		c := allowed()
+		change(&c)
+		d := guard.Decide(c)
+		if want := now.Add(time.Hour); !d.Retry.Equal(want) || !strings.Contains(d.Detail, want.Format(time.RFC3339)) {
+			t.Errorf("%s: retry at %s (%s), want %s", about, d.Retry, d.Detail, want)
+		}
 	}
 }
 
@@ -199,7 +251,10 @@ func TestWaits(t *testing.T) {
 			t.Errorf("%q is waited for", r)
 		}
 	}
-	for _, r := range []guard.Reason{guard.Deploying, guard.LockUnknown, guard.Frozen, guard.Backoff, guard.HourlyBudget, guard.NotBound} {
+	for _, r := range []guard.Reason{
+		guard.Deploying, guard.LockUnknown, guard.Frozen, guard.Backoff, guard.HourlyBudget, guard.NotBound,
+		guard.OutsideWindow, guard.ClockDoubt, guard.SensesDisagree, guard.BreakerOpen, guard.FleetBreaker,
+	} {
 		if !r.Waits() {
 			t.Errorf("%q is not waited for", r)
 		}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ const configFile = "/etc/certmedic/certmedic.yml"
 type plan struct {
 	mode   certmedic.Mode
 	deploy string // the value of the certificate's `deploy`; empty: certbot's hooks
+	allow  string // what is allowed; empty: redeploy
+	rules  string // a file of rules beside the shipped ones; empty: none
 }
 
 // watch configures certmedic, starts it as the service that it ships, and waits until it
@@ -41,16 +44,19 @@ func (w *world) configure(p plan) {
 	if p.deploy != "" {
 		p.deploy = "    deploy: " + p.deploy + "\n"
 	}
+	if p.rules != "" {
+		p.rules = "rules: {files: [" + p.rules + "]}\n"
+	}
 	w.WriteFile(configFile, fmt.Appendf(nil, `remediation: {mode: %s}
 probe: {interval: 2s}
 certificates:
   - name: %s
     source: {certbot: {lineage: %s}}
     endpoints: [{address: "%s:443"}]
-    remediation: {mode: auto, allow: [redeploy]}
-%salerting:
+    remediation: {mode: auto, allow: [%s]}
+%s%salerting:
   receivers: [{name: log, log: {}}, {name: hook, webhook: {url: "%s"}}]
-`, p.mode, name, domain, domain, p.deploy, w.alerts.url), 0o644)
+`, p.mode, name, domain, domain, cmp.Or(p.allow, "redeploy"), p.deploy, p.rules, w.alerts.url), 0o644)
 }
 
 // start starts certmedic by the unit that it ships.

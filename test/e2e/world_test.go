@@ -76,7 +76,7 @@ func (w *world) startCA(days int) {
 		echo "127.0.0.1 ` + domain + ` other.example.test" >>/etc/hosts
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
 			-addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2>/dev/null
-		systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 ` + w.tools + `/pebble -config /etc/pebble/config.json
+		systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_AUTHZREUSE=0 --setenv=PEBBLE_WFE_NONCEREJECT=0 ` + w.tools + `/pebble -config /etc/pebble/config.json
 		for try in $(seq 400); do
 			curl --silent --fail --cacert cert.pem https://localhost:15000/roots/0 >root.pem && break
 			sleep 0.05

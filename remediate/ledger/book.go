@@ -1,0 +1,152 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certmedic/certmedic"
+)
+
+// Store keeps entries by key. What it was told is on disk when it returns.
+type Store interface {
+	Ledger() (map[string]Entry, error)
+	SaveLedger(entries map[string]Entry) error
+	DropLedger(keys []string) error
+}
+
+// Book is the ledger of this host. Its methods may be called from any goroutine.
+type Book struct {
+	store Store
+
+	mu      sync.Mutex
+	entries map[string]Entry
+	counted *total // nil: to be counted again
+}
+
+// total is what a book's entries are, and come to.
+type total struct {
+	entries []Entry
+	tally   tally
+}
+
+// New returns the book that a store keeps.
+func New(store Store) (*Book, error) {
+	entries, err := store.Ledger()
+	if err != nil {
+		return nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return &Book{store: store, entries: entries}, nil
+}
+
+// Ask says whether an order may be placed now.
+func (b *Book) Ask(now time.Time, o Order) Decision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.withLocked(now, o)
+	return allows(now, all.entries, all.tally, o)
+}
+
+// Balance returns what is left of every limit that an order counts for; nothing where no limits of
+// the CA are known.
+func (b *Book) Balance(now time.Time, o Order) []Remaining {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.withLocked(now, o).tally.balance(now, o)
+}
+
+// Spend writes an entry down. It is on disk when Spend returns; with an error nothing was written,
+// and no order must be placed. No CA is left alone for longer than entries are kept, whatever it
+// asked for, unless it is to be for good.
+func (b *Book) Spend(e Entry) error {
+	e.Names = Normal(e.Names)
+	if !e.Until.IsZero() {
+		e.Until = earlier(e.Until, e.Time.Add(keepFor))
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writeLocked([]Entry{e})
+}
+
+// Sourced is what the archive of one source holds.
+type Sourced struct {
+	Directory string // of the ACME CA that issued it
+	Issued    []certmedic.Issued
+}
+
+// Learn enters what archives tell that is not in the book yet, and forgets what does not matter any
+// more.
+func (b *Book) Learn(now time.Time, all []Sourced) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var news []Entry
+	for _, s := range all {
+		news = append(news, b.unknownLocked(entriesOf(now, s.Directory, s.Issued))...)
+	}
+	if err := b.writeLocked(news); err != nil {
+		return err
+	}
+	return b.trimLocked(now)
+}
+
+// writeLocked keeps entries, all or none.
+func (b *Book) writeLocked(entries []Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	byKey := make(map[string]Entry, len(entries))
+	for _, e := range entries {
+		byKey[e.key()] = e
+	}
+	if err := b.store.SaveLedger(byKey); err != nil {
+		return fmt.Errorf("writing the ledger: %w", err)
+	}
+	maps.Copy(b.entries, byKey)
+	b.counted = nil
+	return nil
+}
+
+// trimLocked forgets what does not matter any more.
+func (b *Book) trimLocked(now time.Time) error {
+	var old []string
+	for key, e := range b.entries {
+		if e.over(now) {
+			old = append(old, key)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	if err := b.store.DropLedger(old); err != nil {
+		return fmt.Errorf("trimming the ledger: %w", err)
+	}
+	for _, key := range old {
+		delete(b.entries, key)
+	}
+	b.counted = nil
+	return nil
+}
+
+// withLocked returns the total, with what the order's own archive adds.
+func (b *Book) withLocked(now time.Time, o Order) *total {
+	if b.counted == nil {
+		entries := slices.Collect(maps.Values(b.entries))
+		b.counted = &total{entries, newTally(entries)}
+	}
+	more := b.unknownLocked(entriesOf(now, o.Directory, o.Issued))
+	if len(more) == 0 {
+		return b.counted
+	}
+	entries := slices.Concat(b.counted.entries, more)
+	return &total{entries, newTally(entries)}
+}
+
+// unknownLocked returns the entries that are not in the book.
+func (b *Book) unknownLocked(entries []Entry) []Entry {
+	return slices.DeleteFunc(entries, func(e Entry) bool {
+		_, known := b.entries[e.key()]
+		return known
+	})
+}

@@ -1,0 +1,92 @@
+package renew
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/certmedic/certmedic"
+)
+
+// Reason says why a renewal left nothing new, as far as its output tells.
+type Reason string
+
+// The reasons. Unknown is that of a client that does not word what it says as certbot does.
+const (
+	Unknown         Reason = ""
+	NotDue          Reason = "not_due"          // certbot itself put it off
+	ChallengeFailed Reason = "challenge_failed" // the CA could not validate a name
+	RateLimited     Reason = "rate_limited"     // the CA refused the order because of its limits
+)
+
+// Explanation is what the output of a renewal tells.
+type Explanation struct {
+	Reason Reason
+	Lines  []string  // what was written about the cause, at most one line of each kind
+	Until  time.Time // of RateLimited: when the CA may be asked again; zero where it does not tell
+}
+
+// maxLine bounds a line that is shown, in bytes.
+const maxLine = 500
+
+// Explain finds out why a renewal that has ended left nothing new.
+func Explain(run certmedic.Run) Explanation {
+	text := run.Stderr + "\n" + run.Stdout
+	if line := lineWith(text, "not yet due for renewal", "not due for renewal yet"); line != "" && (run.Succeeded() || run.Result == certmedic.RunCancelled) {
+		return Explanation{Reason: NotDue, Lines: []string{line}}
+	}
+	var e Explanation
+	for _, marks := range [][]string{
+		{"failed to renew certificate", "another instance of certbot is already running", "the following renewals failed"},
+		{"detail:", "too many ", "urn:ietf:params:acme:error:", "an unexpected error occurred"},
+	} {
+		if line := lineWith(text, marks...); line != "" && !slices.Contains(e.Lines, line) {
+			e.Lines = append(e.Lines, line)
+		}
+	}
+	switch {
+	case lineWith(text, "urn:ietf:params:acme:error:ratelimited", "too many certificates", "too many failed authorizations", "too many new orders") != "":
+		e.Reason, e.Until = RateLimited, until(text)
+	case lineWith(text, "challenges have failed", "failed to authenticate some domains") != "":
+		e.Reason = ChallengeFailed
+	}
+	return e
+}
+
+// retryAfter is how Let's Encrypt says when an order may be placed again.
+const retryAfter = "retry after "
+
+// until returns when the CA may be asked again, as its error says.
+func until(text string) time.Time {
+	_, rest, _ := strings.Cut(text, retryAfter)
+	at, err := time.Parse("2006-01-02 15:04:05 MST", rest[:min(len(rest), len("2006-01-02 15:04:05 UTC"))])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// lineWith returns the first line that holds one of the marks, whatever their case; the marks
+// that come first are looked for first.
+func lineWith(text string, marks ...string) string {
+	for _, mark := range marks {
+		for line := range strings.Lines(text) {
+			if strings.Contains(strings.ToLower(line), mark) {
+				return bounded(strings.TrimSpace(line))
+			}
+		}
+	}
+	return ""
+}
+
+func bounded(line string) string {
+	if len(line) <= maxLine {
+		return line
+	}
+	end := maxLine
+	for end > 0 && !utf8.RuneStart(line[end]) {
+		end--
+	}
+	return line[:end] + " ..."
+}

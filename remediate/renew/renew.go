@@ -1,0 +1,109 @@
+// Package renew plans how a new version of a certificate is issued: by certbot, which itself
+// decides whether one is due, or by a command of the certificate's owner. The remediator asks
+// for a [Plan], carries it out, and judges it by what is stored and served afterwards;
+// [Explain] finds the lines that say why nothing new is.
+//
+// It promises that a plan is pure data, that what it runs comes from the configuration and
+// from certbot's own files only, and that the values of variables, which may be secrets, are
+// never shown.
+package renew
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/certmedic/certmedic/internal/ownership"
+	"github.com/certmedic/certmedic/remediate/deploy"
+)
+
+// ErrNoWay says that a certificate has no way to be renewed.
+var ErrNoWay = errors.New("it is not kept by certbot, and its configuration names no command that renews it")
+
+// Way is how a certificate is renewed: one of its fields is set, or none where there is no
+// way.
+type Way struct {
+	Certbot *Certbot
+	Command []string // program and arguments
+}
+
+// Certbot is a renewal of one lineage by certbot.
+type Certbot struct {
+	Lineage   string
+	ConfigDir string
+	WorkDir   string            // empty: certbot's default
+	LogsDir   string            // empty: certbot's default
+	Args      []string          // further arguments
+	Env       map[string]string // added to the environment
+}
+
+// The names under which the commands of renewals are journaled.
+const (
+	nameCertbot = "certbot renew"
+	nameCommand = "renew"
+)
+
+// Plan plans a renewal. force has certbot renew what is not due; a command is run as it is.
+// The error says that there is no way, or that others may write the program.
+func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
+	c := deploy.Command{Name: nameCommand, Phase: deploy.PhaseRenew, Argv: w.Command, Env: environ}
+	switch {
+	case w.Certbot != nil:
+		c.Name, c.Argv = nameCertbot, w.Certbot.argv(force)
+		c.Env, c.EnvDiff = w.Certbot.environ(environ)
+	case len(w.Command) == 0:
+		return deploy.Plan{}, ErrNoWay
+	}
+	if filepath.IsAbs(c.Argv[0]) {
+		if err := ownership.Check(c.Argv[0]); err != nil {
+			return deploy.Plan{}, fmt.Errorf("checking %q: %w", c.Argv[0], err)
+		}
+	}
+	return deploy.Plan{
+		Files: []deploy.File{}, Commands: []deploy.Command{c}, Notes: []string{},
+		// certbot runs deploy hooks, which are never to run beside those that certmedic runs.
+		Locks: []string{deploy.LockHooks}, Basis: basis(c),
+	}, nil
+}
+
+// argv is certbot's command line. It does not sleep, because whoever asks has waited already.
+func (c Certbot) argv(force bool) []string {
+	argv := []string{
+		"certbot", "renew", "--cert-name", c.Lineage, "--config-dir", c.ConfigDir,
+	}
+	if c.WorkDir != "" {
+		argv = append(argv, "--work-dir", c.WorkDir)
+	}
+	if c.LogsDir != "" {
+		argv = append(argv, "--logs-dir", c.LogsDir)
+	}
+	argv = append(argv, "--no-random-sleep-on-renew", "--non-interactive")
+	if force {
+		argv = append(argv, "--force-renewal")
+	}
+	return append(argv, c.Args...)
+}
+
+// environ returns the environment of certbot, and the names of what is added to it.
+func (c Certbot) environ(base []string) (env, names []string) {
+	env = slices.Clone(base)
+	names = slices.Sorted(maps.Keys(c.Env))
+	for _, name := range names {
+		env = append(env, name+"="+c.Env[name])
+	}
+	return env, names
+}
+
+// basis hashes what would be run. An added variable counts by its name: a new password is no
+// other cure.
+func basis(c deploy.Command) string {
+	h := sha256.New()
+	for _, part := range slices.Concat(c.Argv, c.EnvDiff) {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}

@@ -1,0 +1,278 @@
+package remediate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/guard"
+	"github.com/certmedic/certmedic/remediate/ledger"
+	"github.com/certmedic/certmedic/remediate/renew"
+)
+
+// Ledger knows what was spent of the CAs' limits. What it was told is on disk when Spend
+// returns.
+type Ledger interface {
+	Ask(now time.Time, o ledger.Order) ledger.Decision
+	Spend(e ledger.Entry) error
+}
+
+// The reasons of renewals that did not heal, beside those of the command itself and of
+// [renew.Explain].
+const (
+	reasonStoredNotServed = "stored_not_served" // a new version is stored; having it served is the turn of a redeploy
+	reasonNoNewVersion    = "no_new_version"    // the command claims to have succeeded
+	reasonBadVersion      = "bad_version"       // what is stored now is no better
+)
+
+// renewTimeout is the least time that a renewal may take: it waits for its CA, for DNS, and
+// for all its hooks, and ending it half-way leaves what its pre-hook stopped.
+const renewTimeout = 30 * time.Minute
+
+// renewRest is the longest time that no rule asks again after a CA has issued a version.
+const renewRest = 24 * time.Hour
+
+// renewal tells what the guard has to know about a renewal.
+func renewal(history []certmedic.Action, q Request, stored certmedic.Stored) guard.Renewal {
+	leaf, _ := stored.Leaf()
+	g := guard.Renewal{Asked: q.Version == leaf.SHA256}
+	g.Rests, g.Failed = rests(history, q.Certificate, leaf.Lifetime())
+	return g
+}
+
+// rests returns until when no rule has a certificate renewed, and how many renewals in a row
+// left nothing new. History is newest first.
+func rests(history []certmedic.Action, certificate string, life time.Duration) (until time.Time, failed int) {
+	var last *certmedic.Action
+	for i := range history {
+		a := &history[i]
+		if a.Certificate != certificate || a.Kind != certmedic.ActionRenew || !guard.Acted(*a) {
+			continue
+		}
+		if issued(*a) {
+			if last == nil {
+				return a.EndedAt.Add(min(renewRest, life/3)), 0
+			}
+			break
+		}
+		if failed++; last == nil {
+			last = a
+		}
+	}
+	if last == nil {
+		return time.Time{}, 0
+	}
+	return last.EndedAt.Add(ledger.Pause(failed, random(last.ID))), failed
+}
+
+// issued reports whether a renewal left a new version.
+func issued(a certmedic.Action) bool {
+	return a.Outcome.Kind == certmedic.OutcomeHealed || a.Outcome.Reason == reasonStoredNotServed
+}
+
+// random is a source that says the same for the same action after a restart.
+func random(id string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return rand.New(rand.NewPCG(h.Sum64(), 0))
+}
+
+// planRenewal plans a renewal. The error says that what it would run cannot be trusted.
+func (r *Remediator) planRenewal(c certmedic.Certificate, force bool) (deploy.Plan, error) {
+	way, err := r.o.Renewal(c)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	plan, err := renew.Plan(way, r.o.Environ, force)
+	if errors.Is(err, renew.ErrNoWay) {
+		return deploy.Plan{Notes: []string{err.Error()}}, nil
+	}
+	return plan, err
+}
+
+// timeout returns the most time that a command of an action may take.
+func (r *Remediator) timeout(kind certmedic.ActionKind) time.Duration {
+	if kind == certmedic.ActionRenew {
+		return max(r.o.CommandTimeout, renewTimeout)
+	}
+	return r.o.CommandTimeout
+}
+
+// order is what a renewal of a certificate asks its CA for.
+func order(s Sight, byHand bool) ledger.Order {
+	leaf, _ := s.Stored.Leaf()
+	o := ledger.Order{
+		Directory: s.Stored.Directory, Names: slices.Concat(leaf.DNSNames, leaf.IPAddresses), Exempt: ledger.ExemptRenewal,
+		By: ledger.ByCertmedic, Expires: leaf.NotAfter, Issued: s.Stored.Issued,
+	}
+	if byHand {
+		o.By = ledger.ByPerson
+	}
+	if _, _, dire := need(s); dire {
+		o.Expires = leaf.NotBefore // what is served is as good as ended
+	}
+	return o
+}
+
+// affordable asks the ledger whether a renewal may be ordered now, and says what it costs. The
+// reserve is for people who say that they want to spend it.
+func (r *Remediator) affordable(q Request, s Sight) (d guard.Decision, cost string) {
+	if r.o.Ledger == nil {
+		return guard.Decision{}, "an order; no limits of its CA are known"
+	}
+	now, o := time.Now(), order(s, q.ByHand)
+	answer := r.o.Ledger.Ask(now, o)
+	if q.ByHand && !q.Force && answer.Allowed() {
+		o.By = ledger.ByCertmedic
+		if careful := r.o.Ledger.Ask(now, o); careful.Reason == ledger.Reserved {
+			answer = careful
+			answer.Detail += "; by hand, --force spends it"
+		}
+	}
+	cost = costOf(answer.Balance)
+	if answer.Allowed() {
+		return guard.Decision{}, cost
+	}
+	reason := guard.RateLimited
+	if answer.Reason == ledger.Backoff {
+		reason = guard.Backoff
+	}
+	return guard.Decision{Reason: reason, Detail: answer.Detail, Retry: answer.Retry}, cost
+}
+
+// costOf says what an order costs, by the limit of which least is left.
+func costOf(balance []ledger.Remaining) string {
+	if len(balance) == 0 {
+		return "an order; no limits of its CA are known"
+	}
+	least := slices.MinFunc(balance, func(a, b ledger.Remaining) int { return int(a.Left - b.Left) })
+	return fmt.Sprintf("an order and a certificate; %d are left of %s for %q", least.Left, least.Limit, least.Key)
+}
+
+// spend writes down what a renewal spends, or how it ended. Without a ledger there is nothing
+// to write.
+func (r *Remediator) spend(kind ledger.Kind, o ledger.Order, with func(*ledger.Entry)) error {
+	if r.o.Ledger == nil {
+		return nil
+	}
+	e := ledger.Entry{Time: time.Now(), Kind: kind, Directory: o.Directory, Names: o.Names, Exempt: o.Exempt, By: o.By}
+	if with != nil {
+		with(&e)
+	}
+	return r.o.Ledger.Spend(e)
+}
+
+// renew has a new version issued, and judges by what is stored and served afterwards. The
+// order is written down before it can be placed.
+func (t *transaction) renew(ctx context.Context) certmedic.Outcome {
+	if err := t.r.spend(ledger.KindOrder, order(t.before, t.byHand), nil); err != nil {
+		return failed("ledger", err)
+	}
+	if _, bad := t.commands(ctx); bad != nil && bad.Result == certmedic.RunCancelled {
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	}
+	leaf, _ := t.before.Stored.Leaf()
+	return t.r.renewed(ctx, &t.action, leaf, t.r.o.VerifyTimeout)
+}
+
+// renewed judges a renewal that has ended: by the version that is stored now, never by an exit
+// code. What is known of the version before may be its fingerprint alone.
+func (r *Remediator) renewed(ctx context.Context, a *certmedic.Action, before certmedic.CertFacts, window time.Duration) certmedic.Outcome {
+	sight, err := r.o.Look(ctx, a.Certificate)
+	if ctx.Err() != nil {
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	}
+	if err != nil {
+		return failed("look", err)
+	}
+	leaf, ok := sight.Stored.Leaf()
+	run := certmedic.Run{Result: certmedic.RunNotStarted}
+	if len(a.Runs) > 0 {
+		run = a.Runs[len(a.Runs)-1]
+	}
+	if !ok || leaf.SHA256 == a.Version {
+		return r.notRenewed(order(sight, false), run)
+	}
+	if err := r.spend(ledger.KindCertificate, order(sight, false), func(e *ledger.Entry) { e.Version = leaf.SHA256 }); err != nil {
+		r.o.Log.Error("ledger", "action", a.ID, "err", err)
+	}
+	if why := noBetter(sight, leaf, before); why != "" {
+		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reasonBadVersion, Detail: why, Evidence: explained(run)}
+	}
+	return r.renewedTo(ctx, a.Certificate, leaf, run, window)
+}
+
+// noBetter says why what is stored after a renewal is not what it was for; empty where it is.
+func noBetter(s Sight, leaf, before certmedic.CertFacts) string {
+	switch {
+	case len(s.Problems) > 0:
+		return fmt.Sprintf("the new version %s has a problem: %s: %s", leaf.SHA256.Short(), s.Problems[0].Code, s.Problems[0].Detail)
+	case !leaf.NotBefore.After(before.NotBefore) && !leaf.NotAfter.After(before.NotAfter):
+		return fmt.Sprintf("another version, %s, is stored, which is not newer", leaf.SHA256.Short())
+	}
+	return ""
+}
+
+// renewedTo looks whether a new version is served. Where it is not, that is drift, which has
+// cheaper remedies.
+func (r *Remediator) renewedTo(ctx context.Context, certificate string, leaf certmedic.CertFacts, run certmedic.Run, window time.Duration) certmedic.Outcome {
+	verified, detail := r.verify(ctx, certificate, leaf.SHA256, window)
+	if ctx.Err() != nil {
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	}
+	o := certmedic.Outcome{Kind: certmedic.OutcomeHealed, Detail: fmt.Sprintf("version %s is stored; %s", leaf.SHA256.Short(), detail)}
+	if !verified {
+		o.Kind, o.Reason = certmedic.OutcomeUnverified, reasonStoredNotServed
+	}
+	if !run.Succeeded() {
+		o.Evidence = explained(run)
+	}
+	return o
+}
+
+// notRenewed says why a renewal left nothing new, and remembers that.
+func (r *Remediator) notRenewed(o ledger.Order, run certmedic.Run) certmedic.Outcome {
+	why := renew.Explain(run)
+	kind := ledger.KindFailure
+	if why.Reason == renew.ChallengeFailed {
+		kind = ledger.KindFailedValidation
+	}
+	err := r.spend(kind, o, nil)
+	if err == nil && why.Until.After(time.Now()) {
+		err = r.spend(ledger.KindPause, o, func(e *ledger.Entry) { e.Until, e.Detail = why.Until, "as it answered to "+run.Name })
+	}
+	if err != nil {
+		r.o.Log.Error("ledger", "err", err)
+	}
+	outcome := certmedic.Outcome{
+		Kind: certmedic.OutcomeFailed, Reason: reasonNoNewVersion,
+		Detail: fmt.Sprintf("%q ended with exit code 0, but no new version is stored", run.Name), Evidence: explained(run),
+	}
+	if !run.Succeeded() {
+		ended := runFailed(run)
+		outcome.Reason, outcome.Detail = ended.Reason, "no new version is stored: "+ended.Detail
+	}
+	if why.Reason != renew.Unknown {
+		outcome.Reason = string(why.Reason)
+	}
+	return outcome
+}
+
+// explained is the evidence that a renewal leaves: how its command ended, and what that said.
+func explained(run certmedic.Run) []certmedic.Evidence {
+	why := renew.Explain(run)
+	if len(why.Lines) == 0 && !run.Succeeded() {
+		return runFailed(run).Evidence
+	}
+	evidence := runFailed(run).Evidence[:1]
+	for _, line := range why.Lines {
+		evidence = append(evidence, certmedic.Evidence{Source: run.Name, Line: line, Output: true})
+	}
+	return evidence
+}
