@@ -14,16 +14,18 @@ import (
 type kept struct {
 	rules   map[string]rules.State
 	memory  map[string]store.Memory
+	windows map[string]store.Renewal
 	actions []certmedic.Action
 }
 
 func (a *App) kept() (kept, error) {
 	var k kept
-	var errRules, errMemory, errActions error
+	var errRules, errMemory, errWindows, errActions error
 	k.rules, errRules = a.store.Rules()
 	k.memory, errMemory = a.store.Memories()
+	k.windows, errWindows = a.store.Renewals()
 	k.actions, errActions = a.store.Actions("", time.Now().Add(-recentActions))
-	if err := errors.Join(errRules, errMemory, errActions); err != nil {
+	if err := errors.Join(errRules, errMemory, errWindows, errActions); err != nil {
 		return kept{}, fmt.Errorf("reading what was kept: %w", err)
 	}
 	return k, nil
