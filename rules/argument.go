@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/hint"
 )
 
 // argument says what a named condition has to be told.
@@ -31,9 +32,6 @@ const (
 
 // maxSpan bounds durations of conditions; no certificate lives as long.
 const maxSpan = 36600 * 24 * time.Hour
-
-// keyTypeForm is what types of keys look like.
-const keyTypeForm = `^(rsa[1-9][0-9]*|ec[1-9][0-9]*|ed25519|dsa|unknown)$`
 
 // argue puts a value into the form of a named condition. It returns "" after a problem.
 func (l *loader) argue(c *named, f form, n ast.Node) string {
@@ -171,13 +169,14 @@ func (l *loader) words(n ast.Node, c *named) string {
 // refuses says why a word is none that the condition could ever meet, or returns "".
 func (c *named) refuses(word string) string {
 	if c.takes == keyTypes {
-		if !regexp.MustCompile(keyTypeForm).MatchString(word) {
-			return fmt.Sprintf("%q is no type of key: those are rsa2048, ec256, ed25519 and so on", word)
+		if isKeyType(word) {
+			return ""
 		}
-		return ""
+		known := closedSets()[varKeyType]
+		return fmt.Sprintf("%q is no type of key%s", word, hint.OrAll(word, known))
 	}
 	if accepted := c.accepted(); !slices.Contains(accepted, word) {
-		return fmt.Sprintf("%q is not known here%s", word, hintOrAll(word, accepted))
+		return fmt.Sprintf("%q is not known here%s", word, hint.OrAll(word, accepted))
 	}
 	return ""
 }

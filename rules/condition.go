@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -29,6 +30,7 @@ const (
 type condition struct {
 	uses   []variable // what it asks for, each once
 	words  []string   // the strings that it compares them with, such as finding codes
+	labels []ask      // the labels that it asks for by their names
 	ast    *cel.Ast
 	fast   cel.Program
 	traced cel.Program
@@ -43,6 +45,12 @@ type conditionError struct {
 
 func (e *conditionError) Error() string { return e.Message }
 
+// wrong describes a problem at a place that CEL gave. CEL counts columns from 0, and says -1
+// where it knows no place, as of an expression that is nested too deeply: that is the beginning.
+func wrong(at common.Location, format string, args ...any) *conditionError {
+	return &conditionError{max(at.Line(), 1), max(at.Column(), 0) + 1, fmt.Sprintf(format, args...)}
+}
+
 // compile checks a condition strictly: unknown names, wrong types, durations and regular
 // expressions that cannot be, and anything that is not a boolean are errors here and not
 // a rule that silently never fires. It returns every problem that it found.
@@ -55,17 +63,18 @@ func compile(when string, about certmedic.SubjectKind) (*condition, []*condition
 	if issues != nil && issues.Err() != nil {
 		var problems []*conditionError
 		for _, e := range issues.Errors() {
-			problems = append(problems, &conditionError{e.Location.Line(), e.Location.Column() + 1, e.Message})
+			problems = append(problems, wrong(e.Location, "%s", e.Message))
 		}
 		return nil, problems
 	}
 	if checked.OutputType() != cel.BoolType {
 		return nil, []*conditionError{{1, 1, fmt.Sprintf("the condition is a %s, it must be true or false", checked.OutputType())}}
 	}
-	if problems := append(badConstants(checked), tooCostly(env, checked)...); len(problems) > 0 {
+	asks := asksOf(checked.NativeRep())
+	if problems := slices.Concat(badConstants(checked), badWords(checked, asks), tooCostly(env, checked)); len(problems) > 0 {
 		return nil, problems
 	}
-	c := &condition{ast: checked}
+	c := &condition{ast: checked, labels: labelsAsked(asks)}
 	c.uses, c.words = mentions(checked, about)
 	fast, errFast := env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	traced, errTraced := env.Program(checked, cel.EvalOptions(cel.OptTrackState))
@@ -79,8 +88,8 @@ func compile(when string, about certmedic.SubjectKind) (*condition, []*condition
 // environment declares the variables and functions that conditions may use.
 func environment(about certmedic.SubjectKind) (*cel.Env, error) {
 	options := []cel.EnvOption{
-		cel.ExtendedValidations(),
-		cel.EnableMacroCallTracking(), // reasons quote macros as they were written
+		cel.ASTValidators(cel.ValidateHomogeneousAggregateLiterals()), // of the others see badConstants
+		cel.EnableMacroCallTracking(),                                 // reasons quote macros as they were written
 		cel.CrossTypeNumericComparisons(true),
 	}
 	options = append(options, functions()...)
@@ -95,6 +104,9 @@ func environment(about certmedic.SubjectKind) (*cel.Env, error) {
 func (c *condition) judge(s *subject) (verdict, error) {
 	s.asked = c.uses
 	out, _, err := c.fast.Eval(s)
+	if err != nil && c.incomplete(s) {
+		return undecided, nil // it may be no mistake of the rule that something is not there
+	}
 	if err != nil {
 		return undecided, fmt.Errorf("evaluating the condition for %q: %w", s.String(), err)
 	}
@@ -104,12 +116,12 @@ func (c *condition) judge(s *subject) (verdict, error) {
 	case out == types.True:
 		return yes, nil
 	}
-	for i := range c.uses {
-		if s.whyIncomplete(&c.uses[i]) != "" {
-			return undecided, nil
-		}
-	}
 	return no, nil
+}
+
+// incomplete reports whether something that the condition asks for may lack something.
+func (c *condition) incomplete(s *subject) bool {
+	return slices.ContainsFunc(c.uses, func(v variable) bool { return s.whyIncomplete(&v) != "" })
 }
 
 // why names what kept the condition from being decided.

@@ -122,8 +122,13 @@ func TestConditionsThatCannotBeAreRefused(t *testing.T) {
 		{"a share in percent", `certificate.drift_age > share(33.0)`, "share(33): a share of the lifetime is a number from 0.0 to 1.0", 31},
 		{"a share below nothing", `certificate.drift_age > share(-0.1)`, "from 0.0 to 1.0", 31},
 		{"a share as a whole number", `certificate.drift_age > share(1)`, "no matching overload", 30},
-		{"a bad duration", `certificate.drift_age > duration("3d")`, "invalid duration", 34},
-		{"a bad regular expression", `certificate.name.matches("(")`, "invalid matches", 26},
+		{"a bad duration", `certificate.drift_age > duration("3d")`, `invalid duration "3d": write days(3)`, 34},
+		{"a bad regular expression", `certificate.name.matches("(")`, "invalid regular expression \"(\": missing closing ): `(`", 26},
+		{"a bad regular expression, written as a function", `matches(certificate.name, "(")`, "invalid regular expression", 27},
+		{"a duration of half days", `certificate.drift_age > duration("1.5d")`, `write duration("36h0m0s")`, 34},
+		{"a duration that nobody could guess", `certificate.drift_age > duration("soon")`, `write duration("72h"), with h, m and s, or days(3)`, 34},
+		{"a bad time", `timestamp("tomorrow") > timestamp("2026-01-31T12:00:00Z")`, `invalid time "tomorrow"`, 11},
+		{"more brackets than CEL reads", strings.Repeat("(", 250) + "true" + strings.Repeat(")", 250), "recursion limit", 1},
 		{"members looked through once for each member", `certificate.members.all(a, certificate.members.exists(b, a != b))`, "more than the 5000000 that are allowed", 1},
 		{"names looked through three deep", `certificate.names.all(a, certificate.names.all(b, certificate.names.exists(c, a != c)))`, "lists within lists", 1},
 	}
@@ -173,5 +178,41 @@ func TestLengthsThatNoDurationHasAreErrors(t *testing.T) {
 	}
 	if got := days(types.Int(106_751)); got != (types.Duration{Duration: 106_751 * 24 * time.Hour}) {
 		t.Errorf("the longest that can be: %v", got)
+	}
+}
+
+// What is in an incomplete list is in it; what rests on its being complete is undecided.
+func TestIncompleteLists(t *testing.T) {
+	facts := CertificateFacts{
+		Name: "shop", Labels: map[string]string{"team": "web"}, Findings: []string{"revoked", "weak_key"},
+		Incomplete: Incomplete{"certificate.findings": "a presents no certificate"},
+	}
+	for when, want := range map[string]verdict{
+		`"revoked" in certificate.findings`:                                                  yes,
+		`"expired" in certificate.findings`:                                                  undecided,
+		`!("expired" in certificate.findings)`:                                               undecided,
+		`!("revoked" in certificate.findings)`:                                               no,
+		`certificate.findings.exists(f, f in ["weak_key", "expired"])`:                       yes,
+		`certificate.findings.exists(f, f.startsWith("weak"))`:                               yes,
+		`certificate.findings.exists(f, f in ["expired"])`:                                   undecided,
+		`certificate.findings.all(f, f != "revoked")`:                                        no,
+		`certificate.findings.all(f, f != "expired")`:                                        undecided,
+		`certificate.findings.exists_one(f, f == "revoked")`:                                 undecided,
+		`certificate.findings.filter(f, f == "revoked").size() > 0`:                          undecided,
+		`size(certificate.findings) == 2`:                                                    undecided,
+		`certificate.findings == ["revoked", "weak_key"]`:                                    undecided,
+		`certificate.findings[0] == "revoked"`:                                               undecided,
+		`certificate.labels.team == "shop" && "expired" in certificate.findings`:             no,
+		`certificate.labels.team == "web" || "expired" in certificate.findings`:              yes,
+		`"expired" in certificate.findings && !(certificate.labels.team == "web")`:           no,
+		`!("expired" in certificate.findings) && certificate.labels.team in ["web", "mail"]`: undecided,
+	} {
+		c, problems := compile(when, certmedic.AboutCertificate)
+		if len(problems) > 0 {
+			t.Fatalf("%s: %v", when, problems)
+		}
+		if v, err := c.judge((&Facts{Certificate: facts}).subjects(certmedic.AboutCertificate)[0]); v != want || err != nil {
+			t.Errorf("%s: verdict %v, %v, want %v", when, v, err, want)
+		}
 	}
 }

@@ -18,6 +18,9 @@ type State struct {
 	Fired     []Fired    `json:"fired,omitempty"` // what fired within the last hour, see [Instance.Damped]
 }
 
+// Empty reports whether there is nothing to remember.
+func (s State) Empty() bool { return s.Episode == "" && len(s.Instances) == 0 && len(s.Fired) == 0 }
+
 // Instance is an incident with the timers that run on it.
 type Instance struct {
 	certmedic.Incident
@@ -89,17 +92,20 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 	own.begin(facts)
 	defer own.end()
 	ev := evaluation{
-		now: now, scratch: own, old: openInstances(state),
+		now: now, rules: e.rules, scratch: own, old: openInstances(state),
 		result: Result{State: State{Episode: state.Episode, Fired: recent(state.Fired, now)}},
 	}
 	for i := range e.rules {
+		if facts.Gone {
+			break
+		}
 		rule := &e.rules[i]
 		about := own.subjects.about(rule.About)
 		for j := range about {
 			ev.judge(rule, &about[j])
 		}
 	}
-	ev.dropRest(state.Instances)
+	ev.leave(state.Instances)
 	ev.endEpisode()
 	return ev.result
 }
@@ -123,7 +129,8 @@ func (s *scratch) end() {
 
 // evaluation is the work of one Evaluate.
 type evaluation struct {
-	now time.Time
+	now   time.Time
+	rules []Rule
 	*scratch
 	old    map[instanceKey]Instance // open before, and not judged yet
 	taken  map[instanceKey]bool     // judged, and open
@@ -236,7 +243,7 @@ func (ev *evaluation) open(rule *Rule, s *subject) Instance {
 // fire turns a pending incident into a firing one.
 func (ev *evaluation) fire(in Instance) Instance {
 	in.State, in.FiringAt = certmedic.StateFiring, ev.now
-	ev.result.State.Fired, in.Damped = fired(ev.result.State.Fired, in, ev.now)
+	ev.result.State.Fired, in.Damped = fired(ev.result.State.Fired, in, ev.facts.Certificate.StoredVersion, ev.now)
 	ev.beginEpisode()
 	in.Episode = ev.result.State.Episode
 	whose := cmp.Or(in.Subject.Certificate, "fleet")
@@ -284,10 +291,10 @@ func (ev *evaluation) end(in Instance, kind certmedic.TransitionKind) Instance {
 
 // describe brings the words of an incident up to date.
 func (ev *evaluation) describe(rule *Rule, s *subject, in *Instance) {
-	reason, used := rule.condition.because(s)
+	why := rule.condition.because(s)
 	members, evidence := []string{}, []certmedic.Evidence{}
-	for i := range used {
-		v := &used[i]
+	for i := range why.used {
+		v := &why.used[i]
 		keys := []string{v.name}
 		for _, word := range rule.condition.words {
 			keys = append(keys, v.name+":"+word)
@@ -299,11 +306,11 @@ func (ev *evaluation) describe(rule *Rule, s *subject, in *Instance) {
 		}
 	}
 	slices.Sort(members)
-	in.Reason, in.Members, in.Evidence = reason, slices.Compact(members), evidence
+	in.Reason, in.Members, in.Evidence = why.with(evidence), slices.Compact(members), evidence
 	c := &ev.facts.Certificate
 	data := SummaryData{
 		Subject: s.String(), Certificate: c.Name, Labels: c.Labels, Members: in.Members,
-		Reason: reason, Stage: c.Stage,
+		Reason: in.Reason, Stage: c.Stage,
 	}
 	if c.Undecided["certificate.served_expires_in"] == "" && c.ServedExpiresIn > 0 {
 		data.ExpiresIn = duration(c.ServedExpiresIn)
@@ -321,14 +328,21 @@ func appendNew(all, more []certmedic.Evidence) []certmedic.Evidence {
 	return all
 }
 
-// dropRest ends the incidents whose rule or subject is gone.
-func (ev *evaluation) dropRest(before []Instance) {
+// leave ends the incidents whose rule or subject is gone. Where it is not known now what there
+// is, nothing is gone.
+func (ev *evaluation) leave(before []Instance) {
 	for _, in := range before {
 		left, found := ev.old[in.key()]
 		if !found {
 			continue
 		}
 		delete(ev.old, in.key())
+		if why := ev.hidden(left.Subject); why != "" && ev.asked(left.Rule) {
+			left = ev.look(left)
+			left.Undecided = why
+			ev.keep(left)
+			continue
+		}
 		kind := certmedic.TransitionDropped
 		if left.State == certmedic.StateFiring {
 			kind = certmedic.TransitionResolved
@@ -336,6 +350,27 @@ func (ev *evaluation) dropRest(before []Instance) {
 		left.Reason = "no longer watched by this rule"
 		ev.end(left, kind)
 	}
+}
+
+// asked reports whether a rule is still there.
+func (ev *evaluation) asked(rule string) bool {
+	return slices.ContainsFunc(ev.rules, func(r Rule) bool { return r.Name == rule })
+}
+
+// hidden says why it is not known whether a subject is still there: an address of an endpoint
+// that was not looked at, or a file of a source that was not read.
+func (ev *evaluation) hidden(s certmedic.Subject) string {
+	switch s.Kind {
+	case certmedic.AboutFile:
+		return ev.facts.Certificate.Undecided["certificate.stored_findings"]
+	case certmedic.AboutAddress:
+		for i := range ev.facts.Endpoints {
+			if e := &ev.facts.Endpoints[i]; e.Address == s.Endpoint {
+				return e.Undecided["endpoint.reachable"]
+			}
+		}
+	}
+	return ""
 }
 
 func (ev *evaluation) beginEpisode() {

@@ -221,7 +221,7 @@ rules:
 	l.want(0, blind)
 	l.want(time.Second, bad, "firing", "notify")
 	in := l.state.Instances[0]
-	if in.Reason != `findings has "self_signed"` || !slices.Equal(in.Members, []string{"a"}) || len(in.Evidence) != 1 {
+	if in.Reason != `findings has "self_signed": a self_signed` || !slices.Equal(in.Members, []string{"a"}) || len(in.Evidence) != 1 {
 		t.Errorf("reason %q, members %q, evidence %v: only what made it hold belongs there", in.Reason, in.Members, in.Evidence)
 	}
 	l.want(time.Minute, blind)

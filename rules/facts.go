@@ -13,6 +13,7 @@ type Facts struct {
 	Certificate CertificateFacts
 	Endpoints   []EndpointFacts
 	Files       []FileFacts
+	Gone        bool        // the certificate is not watched any more: nothing is asked, all of its incidents end
 	Fleet       *FleetFacts // set: only rules about the fleet are asked, and nothing else is set
 }
 
@@ -20,8 +21,8 @@ type Facts struct {
 // can be said about it now. A rule that needs it neither fires nor resolves.
 type Undecided map[string]string
 
-// Incomplete maps the name of a CEL variable to why it may lack something that is there. A
-// rule that holds by such a variable holds; one that does not hold is undecided.
+// Incomplete maps the name of a CEL variable, a list, to why it may lack something. A rule
+// that holds by what is in the list holds; one that rests on what is not in it is undecided.
 type Incomplete map[string]string
 
 // Support backs the value of a CEL variable: who is affected, and the lines that show it.
@@ -101,8 +102,9 @@ type EndpointFacts struct {
 	Findings     []string
 	Addresses    []AddressFacts
 
-	Undecided Undecided
-	Support   map[string]Support
+	Undecided  Undecided
+	Incomplete Incomplete
+	Support    map[string]Support
 }
 
 // AddressFacts are the variables address.*.
@@ -115,8 +117,9 @@ type AddressFacts struct {
 	RemainingRatio float64
 	TLSVersion     string
 
-	Undecided Undecided
-	Support   map[string]Support
+	Undecided  Undecided
+	Incomplete Incomplete
+	Support    map[string]Support
 }
 
 // FileFacts are the variables file.*: one file of a certificate's source.

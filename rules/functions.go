@@ -1,13 +1,19 @@
 package rules
 
 import (
+	"fmt"
 	"math"
+	"regexp"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/certmedic/certmedic"
 )
 
 // The functions that conditions may use besides CEL's own.
@@ -64,30 +70,66 @@ func nanoseconds(ns float64, function string, argument ref.Val) ref.Val {
 	return types.Duration{Duration: time.Duration(ns)}
 }
 
-// badConstants finds calls whose constant argument can only ever be an error.
+// badConstants finds calls whose constant argument can only ever be an error. CEL has validators
+// for some of these, which do not say what is wrong.
 func badConstants(checked *cel.Ast) []*conditionError {
 	var problems []*conditionError
 	info := checked.NativeRep().SourceInfo()
 	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.CallKind {
+		if e.Kind() != ast.CallKind || len(e.AsCall().Args()) == 0 {
 			return
 		}
 		args := e.AsCall().Args()
-		var out ref.Val
-		switch e.AsCall().FunctionName() {
-		case funcDays:
-			if n := literal(args[0]); n != nil {
-				out = days(n)
-			}
-		case funcShare:
-			if x := literal(args[1]); x != nil {
-				out = share(types.Duration{}, x)
-			}
-		}
-		if err, ok := out.(*types.Err); ok {
-			at := info.GetStartLocation(args[len(args)-1].ID())
-			problems = append(problems, &conditionError{at.Line(), at.Column() + 1, err.Error()})
+		last := args[len(args)-1]
+		if why := badConstant(e.AsCall().FunctionName(), literal(last)); why != "" {
+			problems = append(problems, wrong(info.GetStartLocation(last.ID()), "%s", why))
 		}
 	}))
 	return problems
+}
+
+// badConstant says why a function gives an error whenever its last argument is this literal,
+// or returns "".
+func badConstant(function string, argument ref.Val) string {
+	text, isText := argument.(types.String)
+	switch {
+	case argument == nil:
+		return ""
+	case function == funcDays:
+		return errorText(days(argument))
+	case function == funcShare:
+		return errorText(share(types.Duration{}, argument))
+	case isText && function == overloads.TypeConvertDuration:
+		return badSpan(string(text))
+	case isText && function == overloads.TypeConvertTimestamp && types.IsError(text.ConvertToType(types.TimestampType)):
+		return fmt.Sprintf("invalid time %q: write it like 2026-01-31T12:00:00Z", text)
+	case isText && function == overloads.Matches:
+		if _, err := regexp.Compile(string(text)); err != nil {
+			return fmt.Sprintf("invalid regular expression %q: %s", text, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		}
+	}
+	return ""
+}
+
+func errorText(v ref.Val) string {
+	if err, ok := v.(*types.Err); ok {
+		return err.Error()
+	}
+	return ""
+}
+
+// badSpan says why a text is no duration in CEL, which has no days, and how to write what was
+// meant; "" where it is one.
+func badSpan(text string) string {
+	if !types.IsError(types.String(text).ConvertToType(types.DurationType)) {
+		return ""
+	}
+	d, err := certmedic.ParseDuration(text)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("invalid duration %q: write duration(\"72h\"), with h, m and s, or days(3)", text)
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("invalid duration %q: write days(%d)", text, d/(24*time.Hour))
+	}
+	return fmt.Sprintf("invalid duration %q: write duration(%q)", text, d)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,6 +24,9 @@ func FuzzLoad(f *testing.F) {
 		"", "rules:", "rules: [~]", "rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{.Subject}}'}]",
 		"rules:\n- name: r\n  about: file\n  severity: info\n  when: |\n    file.expires_in <\n      nope\n  ladder: [{do: notify, when: \"\\\"a\\\" in x\"}]\n",
 		"a: &a [*a]\nrules: *a", "rules: [{name: *b}]", "--- \n--- \n", "%YAML 1.2\n---\nrules: []", "rules: [{condition: {label: {a: [b, *c]}, ? x : y}}]",
+		"rules: [{name: r, about: certificate, severity: info, when: " + strings.Repeat("(", 300) + "}]",
+		"rules:\n- about: certificate\n  when: >\n   " + strings.Repeat("1+", 999), "rules: [{about: file, when: \"\\\n" + strings.Repeat("[", 260) + "\"}]",
+		"rules: [{about: certificate, when: '" + strings.Repeat("true?", 260) + "'}]", "rules: [{about: certificate, when: '", "rules: [{about: certificate, when: ' '}]",
 	} {
 		f.Add([]byte(seed))
 	}

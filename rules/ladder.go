@@ -20,15 +20,21 @@ func (ev *evaluation) climb(rule *Rule, s *subject, in Instance) Instance {
 		return in
 	}
 	before := in.Climbed
-	in.Done, in.Climbed, in.NextStep = slices.Clone(in.Done), nil, ""
+	in.Done, in.Climbed, in.NextStep, in.Severity = slices.Clone(in.Done), nil, "", rule.Severity
 	var next []string
 	for i, step := range rule.Ladder {
+		if step.Do != certmedic.StepNotify && ev.facts.Certificate.Watched {
+			continue // nobody could take it
+		}
 		if wait := step.After - in.Burning; wait > 0 {
 			ev.wake(ev.now.Add(wait))
 			next = append(next, fmt.Sprintf("%s at %s", step.Do, ev.now.Add(wait).UTC().Format(time.RFC3339)))
 			continue
 		}
 		done := slices.Contains(in.Done, stepKey(step))
+		if done && step.Severity != "" {
+			in.Severity = step.Severity
+		}
 		v := ev.ready(rule, i, s)
 		switch {
 		case v == yes && !done:

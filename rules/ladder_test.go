@@ -173,12 +173,24 @@ func TestMemoryOfWhatFiredIsBounded(t *testing.T) {
 	var all []Fired
 	for i := range 3 * mostFired {
 		subject := certmedic.Subject{Kind: certmedic.AboutEndpoint, Endpoint: string(rune('a' + i))}
-		all, _ = fired(all, Instance{Incident: certmedic.Incident{Rule: "r", Subject: subject}}, start())
+		all, _ = fired(all, Instance{Incident: certmedic.Incident{Rule: "r", Subject: subject}}, "", start())
 	}
 	for range 100 {
-		all, _ = fired(all, Instance{Incident: certmedic.Incident{Rule: "r"}}, start())
+		all, _ = fired(all, Instance{Incident: certmedic.Incident{Rule: "r"}}, "", start())
 	}
 	if last := all[len(all)-1]; len(all) != mostFired || len(last.Times) > 20 {
 		t.Errorf("%d entries, %d times in the last", len(all), len(last.Times))
+	}
+}
+
+// Each renewal may go wrong anew: that is no flapping.
+func TestAnotherVersionDoesNotFlap(t *testing.T) {
+	l := &life{t: t, engine: engine(t, strings.ReplaceAll(driftRules, "for: 2s", ""))}
+	for i := range 10 {
+		at := time.Duration(i) * time.Minute
+		version := string(rune('a' + i))
+		l.want(at, CertificateFacts{Drift: true, StoredVersion: version}, "firing", "notify", "redeploy")
+		l.want(at+10*time.Second, CertificateFacts{StoredVersion: version})
+		l.want(at+16*time.Second, CertificateFacts{StoredVersion: version}, "resolved")
 	}
 }

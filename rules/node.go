@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/certmedic/certmedic/internal/hint"
 )
 
 // mapping returns the values of a mapping by their keys. Keys that are not known and keys
@@ -15,7 +17,7 @@ func (l *loader) mapping(n ast.Node, what string, known ...string) map[string]as
 		key := e.Key.GetToken().Value
 		switch {
 		case !slices.Contains(known, key):
-			l.problem(e.Key, "%s has no key %q%s", what, key, hintOrAll(key, known))
+			l.problem(e.Key, "%s has no key %q%s", what, key, hint.OrAll(key, known))
 			continue
 		case seen[key]:
 			l.problem(e.Key, "the key %q is given twice", key)

@@ -96,9 +96,9 @@ func (l *loader) within(n ast.Node, text string, line, column int) (inLine, inCo
 	case *ast.StringNode:
 		c.quote = quote(n)
 	}
-	from := min(c.line-1, len(l.lines))
+	from := min(max(c.line, 1)-1, len(l.lines))
 	c.left = []rune(strings.Join(l.lines[from:min(from+maxExpression, len(l.lines))], "\n"))
-	c.left = c.left[min(c.column-1, len(c.left)):]
+	c.left = c.left[min(max(c.column, 1)-1, len(c.left)):]
 	if c.quote != 0 {
 		c.step(1)
 	}
@@ -119,15 +119,16 @@ func quote(n *ast.StringNode) rune {
 	return 0
 }
 
-// offset returns how many characters of a text stand before a line and a column of it.
+// offset returns how many characters of a text stand before a line and a column of it. A
+// place outside the text is the nearest one in it.
 func offset(text string, line, column int) int {
 	lines := strings.Split(text, "\n")
-	line = min(line, len(lines))
+	line = min(max(line, 1), len(lines))
 	before := 0
 	for _, each := range lines[:line-1] {
 		before += utf8.RuneCountInString(each) + 1
 	}
-	return min(before+column-1, utf8.RuneCountInString(text))
+	return min(before+max(column, 1)-1, utf8.RuneCountInString(text))
 }
 
 // cursor is a place in the file, and what follows it.
@@ -179,6 +180,7 @@ func (c *cursor) skipSpace() {
 }
 
 func (c *cursor) step(n int) {
+	n = min(n, len(c.left))
 	for _, r := range c.left[:n] {
 		c.column++
 		if r == '\n' {

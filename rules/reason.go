@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
@@ -17,20 +16,49 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
+
+	"github.com/certmedic/certmedic"
 )
 
+// because is why a condition holds for a subject.
+type because struct {
+	reason   string     // such as "remaining ratio 0.21 < 0.25"
+	compares bool       // the reason compares values, so that it says more than that something is so
+	used     []variable // what it rests on
+}
+
 // because says why the condition holds for the subject, from the values that its parts had
-// in a traced evaluation ("remaining ratio 0.21 < 0.25"), and which variables that rests on.
-func (c *condition) because(s *subject) (reason string, used []variable) {
+// in a traced evaluation.
+func (c *condition) because(s *subject) because {
 	t := tracer{condition: c, root: c.ast.NativeRep()}
 	s.asked = c.uses
 	_, details, err := c.traced.Eval(s)
 	if err != nil || details == nil {
-		return t.text(t.root.Expr()), nil
+		return because{reason: t.text(t.root.Expr())}
 	}
 	t.state = details.State()
-	reason = t.because(t.root.Expr(), true)
-	return reason, t.used
+	reason := t.because(t.root.Expr(), true)
+	return because{reason: reason, compares: t.compares, used: t.used}
+}
+
+// longestReason is how many characters a reason and the evidence behind it may have.
+const longestReason = 300
+
+// with returns the reason with the first line of the evidence behind it, where it only says
+// that something is so: "drift: 192.0.2.1:443 serves ... (and 2 more)".
+func (b because) with(lines []certmedic.Evidence) string {
+	if b.compares || len(lines) == 0 {
+		return b.reason
+	}
+	more := ""
+	if len(lines) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(lines)-1)
+	}
+	text := []rune(b.reason + ": " + strings.Join(strings.Fields(lines[0].Source+" "+lines[0].Line), " "))
+	if room := max(utf8.RuneCountInString(b.reason), longestReason-len(more)); len(text) > room {
+		return string(text[:max(0, room-3)]) + "..." + more
+	}
+	return string(text) + more
 }
 
 // tracer puts the values of an evaluation into words.
@@ -39,6 +67,8 @@ type tracer struct {
 	root      *ast.AST
 	state     interpreter.EvalState
 	used      []variable
+	compares  bool
+	precision int // how much more precisely than usual values are shown, see [render]
 }
 
 // because says why a boolean expression is what it is.
@@ -66,9 +96,51 @@ func (t *tracer) because(e ast.Expr, holds bool) string {
 	case operators.In:
 		return t.membership(call.Args()[0], call.Args()[1], holds)
 	case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, operators.Equals, operators.NotEquals:
-		return t.operand(call.Args()[0]) + " " + symbol(call.FunctionName(), holds) + " " + t.operandRight(call.Args()[1])
+		return t.comparison(call, holds)
 	}
 	return t.test(e, holds)
+}
+
+// comparison shows both sides, precisely enough to see that they are not equal, and what is in
+// the lists whose size is compared.
+func (t *tracer) comparison(call ast.CallExpr, holds bool) string {
+	t.compares = true
+	left, right := call.Args()[0], call.Args()[1]
+	t.precision = precisionFor(t.known(left), t.known(right))
+	said := t.operand(left) + " " + symbol(call.FunctionName(), holds) + " " + t.operandRight(right)
+	t.precision = 0
+	for _, side := range call.Args() {
+		if list := t.counted(side); list != nil {
+			said += " with " + t.operand(list)
+		}
+	}
+	return said
+}
+
+// known returns the value that an expression had; nil where that is not known.
+func (t *tracer) known(e ast.Expr) ref.Val {
+	if v := literal(e); v != nil {
+		return v
+	}
+	v, _ := t.state.Value(e.ID())
+	return v
+}
+
+// counted returns the variable whose size an expression is, where it is short enough to be
+// shown; nil otherwise.
+func (t *tracer) counted(e ast.Expr) ast.Expr {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != overloads.Size {
+		return nil
+	}
+	of := e.AsCall().Target()
+	if !e.AsCall().IsMemberFunction() {
+		of = e.AsCall().Args()[0]
+	}
+	list, ok := t.known(of).(traits.Lister)
+	if !ok || t.variable(of) == nil || !shownWhole(list) {
+		return nil
+	}
+	return of
 }
 
 // parts joins those parts that made a conjunction or a disjunction what it is.
@@ -117,6 +189,7 @@ func symbol(function string, holds bool) string {
 func (t *tracer) membership(item, list ast.Expr, holds bool) string {
 	switch {
 	case list.Kind() == ast.ListKind:
+		t.compares = true
 		return t.operand(item) + choose(holds, " is one of ", " is none of ") + t.value(list)
 	case holds:
 		return t.name(list) + " has " + t.operandRight(item)
@@ -145,6 +218,7 @@ func (t *tracer) test(e ast.Expr, holds bool) string {
 	if verb == "" || len(args) != 2 {
 		return t.quote(e, holds)
 	}
+	t.compares = true
 	return t.operand(args[0]) + verb + t.operandRight(args[1])
 }
 
@@ -162,14 +236,14 @@ func (t *tracer) macro(e ast.Expr, holds bool) string {
 	var last ref.Val
 	ast.PreOrderVisit(loop.LoopStep(), ast.NewExprVisitor(func(inner ast.Expr) {
 		if word, ok := literal(inner).(types.String); ok && list != nil && list.Contains(word) == types.True {
-			found = append(found, render(word))
+			found = append(found, render(word, 0))
 		}
 		if inner.Kind() == ast.IdentKind && inner.AsIdent() == loop.IterVar() {
 			last, _ = t.state.Value(inner.ID())
 		}
 	}))
 	if len(found) == 0 && last != nil {
-		found = append(found, render(last))
+		found = append(found, render(last, 0))
 	}
 	if len(found) == 0 {
 		return t.quote(e, holds)
@@ -202,7 +276,7 @@ func (t *tracer) operand(e ast.Expr) string {
 	if _, table := v.(traits.Mapper); table {
 		return t.name(e)
 	}
-	return t.name(e) + " " + render(v)
+	return t.name(e) + " " + render(v, t.precision)
 }
 
 // operandRight renders the other side, where a calculation is said by its value alone.
@@ -222,11 +296,8 @@ func isQuantity(e ast.Expr) bool {
 // value renders the value of an expression.
 func (t *tracer) value(e ast.Expr) string {
 	t.within(e)
-	if v := literal(e); v != nil {
-		return render(v)
-	}
-	if v, ok := t.state.Value(e.ID()); ok {
-		return render(v)
+	if v := t.known(e); v != nil {
+		return render(v, t.precision)
 	}
 	return t.text(e)
 }
@@ -298,60 +369,6 @@ func (t *tracer) text(e ast.Expr) string {
 		return "the condition holds"
 	}
 	return levels.ReplaceAllString(strings.Join(strings.Fields(written), " "), "")
-}
-
-// How much of a value is shown.
-const (
-	shownEntries = 3
-	shownRunes   = 120
-)
-
-func render(v ref.Val) string {
-	switch v := v.(type) {
-	case types.Duration:
-		return duration(v.Duration)
-	case types.Double:
-		return strconv.FormatFloat(float64(v), 'g', 3, 64)
-	case types.String:
-		return renderText(string(v))
-	case traits.Lister:
-		return renderList(v)
-	case traits.Mapper:
-		return fmt.Sprintf("{%v entries}", v.Size().Value())
-	}
-	return fmt.Sprint(v.Value())
-}
-
-func renderText(s string) string {
-	if utf8.RuneCountInString(s) > shownRunes {
-		s = string([]rune(s)[:shownRunes]) + "..."
-	}
-	return strconv.Quote(s)
-}
-
-func renderList(l traits.Lister) string {
-	size, ok := l.Size().(types.Int)
-	if !ok || size > shownEntries {
-		return fmt.Sprintf("[%v entries]", l.Size().Value())
-	}
-	var entries []string
-	for i := types.Int(0); i < size; i++ {
-		entries = append(entries, render(l.Get(i)))
-	}
-	return "[" + strings.Join(entries, ", ") + "]"
-}
-
-// duration renders a duration the way a person would say it.
-func duration(d time.Duration) string {
-	switch abs := d.Abs(); {
-	case abs >= 72*time.Hour:
-		return fmt.Sprintf("%.1f d", d.Hours()/24)
-	case abs >= 2*time.Hour:
-		return fmt.Sprintf("%.0f h", d.Hours())
-	case abs >= 2*time.Minute:
-		return fmt.Sprintf("%.0f min", d.Minutes())
-	}
-	return fmt.Sprintf("%.0f s", d.Seconds())
 }
 
 func choose[T any](first bool, a, b T) T {

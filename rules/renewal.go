@@ -45,11 +45,11 @@ const (
 )
 
 // Due returns from when on the replacement of a version is overdue, and what that follows
-// from: the end of the CA's window, else the age at which its predecessors were replaced,
+// from: the end of the CA's window, unless that comes after the version's own, else the age at which its predecessors were replaced,
 // else a share of its life.
 func (r Renewal) Due(leaf certmedic.CertFacts) (due time.Time, basis string) {
-	if r.Window != nil && r.Window.End.After(r.Window.Start) {
-		return r.Window.End, BasisARI
+	if w := r.Window; w != nil && w.End.After(w.Start) && !w.End.After(leaf.NotAfter) {
+		return w.End, BasisARI
 	}
 	life := leaf.Lifetime()
 	if age, ok := r.Age(); ok {

@@ -24,6 +24,7 @@ func TestDue(t *testing.T) {
 		{"398 days: 21 days", 398 * day, Renewal{}, 21 * day, BasisShare},
 		{"no life at all", 0, Renewal{}, 0, BasisShare},
 		{"the CA's window outweighs all", 90 * day, Renewal{&Window{from.Add(50 * day), from.Add(52 * day)}, []float64{.7, .7, .7}}, 38 * day, BasisARI},
+		{"a window that ends after the version is none", 90 * day, Renewal{&Window{from.Add(50 * day), from.Add(91 * day)}, nil}, 21 * day, BasisShare},
 		{"a window that ends before it begins is none", 90 * day, Renewal{&Window{from.Add(52 * day), from.Add(50 * day)}, nil}, 21 * day, BasisShare},
 		{"two predecessors do not tell", 100 * day, Renewal{nil, []float64{.5, .5}}, 21 * day, BasisShare},
 		{"three do", 100 * day, Renewal{nil, []float64{.6, .7, .65}}, 25 * day, BasisLearnt},

@@ -5,6 +5,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 
 	"github.com/certmedic/certmedic"
 )
@@ -19,9 +20,11 @@ type subject struct {
 	address   *AddressFacts
 	file      *FileFacts
 	undecided Undecided
-	support   map[string]Support
-	values    []ref.Val  // of its own variables, by index: made when first asked for, once for all rules
-	asked     []variable // those of the condition that is asked now: few, so that looking through them is fastest
+
+	incomplete Incomplete
+	support    map[string]Support
+	values     []ref.Val  // of its own variables, by index: made when first asked for, once for all rules
+	asked      []variable // those of the condition that is asked now: few, so that looking through them is fastest
 }
 
 // ResolveName implements CEL's activation. An undecided variable is an unknown, which CEL
@@ -51,10 +54,14 @@ func (s *subject) ask(v *variable) ref.Val {
 	if s.saysUndecided(v) != "" {
 		return v.unknown
 	}
-	if value := v.value(s); value != nil {
-		return value
+	value := v.value(s)
+	if value == nil {
+		return v.unknown
 	}
-	return v.unknown
+	if list, ok := value.(traits.Lister); ok && s.whyIncomplete(v) != "" {
+		return &partial{list, v.unknown}
+	}
+	return value
 }
 
 // level returns the subject that a variable belongs to: this one, or one above it.
@@ -88,7 +95,7 @@ func (s *subject) whyUndecided(v *variable) string {
 }
 
 // whyIncomplete tells why a variable may lack something, or returns "".
-func (s *subject) whyIncomplete(v *variable) string { return s.facts.Certificate.Incomplete[v.name] }
+func (s *subject) whyIncomplete(v *variable) string { return s.level(v).incomplete[v.name] }
 
 // supportOf returns what backs the value of a variable, or of one word in it.
 func (s *subject) supportOf(v *variable, key string) Support { return s.level(v).support[key] }
@@ -133,7 +140,7 @@ func (l *subjects) gather(f *Facts) {
 	}
 	c := &f.Certificate
 	l.add(subject{
-		Subject: certmedic.Subject{Kind: certmedic.AboutCertificate, Certificate: c.Name}, facts: f, undecided: c.Undecided, support: c.Support,
+		Subject: certmedic.Subject{Kind: certmedic.AboutCertificate, Certificate: c.Name}, facts: f, undecided: c.Undecided, incomplete: c.Incomplete, support: c.Support,
 	})
 	l.first[0] = len(l.all)
 	l.addEndpoints(f)
@@ -159,7 +166,7 @@ func (l *subjects) addEndpoints(f *Facts) {
 		e := &f.Endpoints[i]
 		l.add(subject{
 			Subject: certmedic.Subject{Kind: certmedic.AboutEndpoint, Certificate: f.Certificate.Name, Endpoint: e.Address},
-			facts:   f, parent: &l.all[0], endpoint: e, undecided: e.Undecided, support: e.Support,
+			facts:   f, parent: &l.all[0], endpoint: e, undecided: e.Undecided, incomplete: e.Incomplete, support: e.Support,
 		})
 	}
 }
@@ -171,7 +178,7 @@ func (l *subjects) addAddresses(f *Facts) {
 			a := &e.Addresses[j]
 			l.add(subject{
 				Subject: certmedic.Subject{Kind: certmedic.AboutAddress, Certificate: f.Certificate.Name, Endpoint: e.Address, Address: a.IP},
-				facts:   f, parent: &l.all[l.first[0]+i], address: a, undecided: a.Undecided, support: a.Support,
+				facts:   f, parent: &l.all[l.first[0]+i], address: a, undecided: a.Undecided, incomplete: a.Incomplete, support: a.Support,
 			})
 		}
 	}

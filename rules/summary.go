@@ -34,6 +34,9 @@ func parseSummary(rule, text string) (*template.Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s", strings.TrimPrefix(err.Error(), "template: "))
 	}
+	if err := checkShape(t); err != nil {
+		return nil, err
+	}
 	full := SummaryData{
 		Subject: "shop.example.com:443", Certificate: "shop", Labels: map[string]string{"team": "payments"},
 		Members: []string{"192.0.2.1:443"}, Reason: "expired", ExpiresIn: "40 h", Stage: certmedic.StageStored,

@@ -29,14 +29,27 @@ func (e *environment) listAgainst(ctx context.Context, inventory string) error {
 		return []string{t.Rule, string(t.About), matches, fmt.Sprint(t.Holds), fmt.Sprint(t.Undecided), fmt.Sprint(t.Errors)}
 	})
 	for _, t := range tallies {
-		switch {
-		case t.Errors > 0:
-			fmt.Fprintf(e.stderr, "rule %q cannot be asked about %d of %d %s: see certmedic rules check\n", t.Rule, t.Errors, t.Subjects, plural(t.About))
-		case inventory != againstDaemon && t.Subjects > 0 && t.Matches() == 0:
-			fmt.Fprintf(e.stderr, "rule %q can match none of %d %s: is a name or a label in it mistyped?\n", t.Rule, t.Subjects, plural(t.About))
+		for _, line := range doubts(t, inventory) {
+			fmt.Fprintln(e.stderr, printable(line))
 		}
 	}
 	return err
+}
+
+// doubts says what of a tally looks like a mistake of the rule.
+func doubts(t rules.Tally, inventory string) []string {
+	var lines []string
+	all := fmt.Sprintf("%d %s", t.Subjects, plural(t.About, t.Subjects))
+	for _, label := range t.Missing {
+		lines = append(lines, fmt.Sprintf("rule %q asks for the label %q, which none of %s has", t.Rule, label, all))
+	}
+	switch {
+	case t.Errors > 0:
+		lines = append(lines, fmt.Sprintf("rule %q cannot be asked about %d of %s: %s", t.Rule, t.Errors, all, t.Error))
+	case inventory != againstDaemon && t.Subjects > 0 && t.Matches() == 0 && len(t.Missing) == 0:
+		lines = append(lines, fmt.Sprintf("rule %q can match none of %s: is a name or a label in it mistyped?", t.Rule, all))
+	}
+	return lines
 }
 
 // survey asks the rules in force about what the daemon watches, or about what a
@@ -65,8 +78,12 @@ func (e *environment) survey(ctx context.Context, inventory string) ([]rules.Tal
 	return rules.New(loaded).Survey(rules.Inventory(app.Inventory(other))), nil
 }
 
-func plural(about certmedic.SubjectKind) string {
-	if about == certmedic.AboutAddress {
+// plural names a number of subjects.
+func plural(about certmedic.SubjectKind, n int) string {
+	switch {
+	case n == 1:
+		return string(about)
+	case about == certmedic.AboutAddress:
 		return "addresses"
 	}
 	return string(about) + "s"

@@ -83,7 +83,7 @@ func newAdvisor(o advisorOptions) *advisor {
 // Skew returns how far this machine's clock is ahead of a CA's, see [ari.Client.Skew].
 func (a *advisor) Skew() (time.Duration, bool) { return a.o.CA.Skew(time.Now()) }
 
-// Run hands on what was remembered, and then asks whenever it is time to, until ctx ends.
+// Run asks whenever it is time to, until ctx ends. What CAs said before, the watchdog knows.
 func (a *advisor) Run(ctx context.Context) error {
 	if err := a.recall(); err != nil {
 		return err
@@ -114,11 +114,6 @@ func (a *advisor) recall() error {
 	if err != nil {
 		return fmt.Errorf("reading what CAs said about renewals: %w", err)
 	}
-	for name, k := range known {
-		if k.Window != nil {
-			a.o.Advised(name, k.Version, k.Window)
-		}
-	}
 	a.known = known
 	return nil
 }
@@ -133,7 +128,7 @@ func (a *advisor) round(ctx context.Context) {
 		a.look(ctx, r)
 	}
 	if len(all) > 0 {
-		a.measure(ctx, all[0].Directory)
+		a.measure(ctx, all[a.o.Random.IntN(len(all))].Directory) // any of them, for one may be dead
 	}
 }
 

@@ -124,9 +124,9 @@ func (a *App) join(g *generation) error {
 	g.keeper = newKeeper(a.snapshots, a.o.Log)
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
-		Rules: kept.rules, Memory: kept.memory, Actions: kept.actions,
+		Rules: kept.rules, Memory: kept.memory, Renewals: kept.windows, Actions: kept.actions,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
-		Interval: period(c), Self: a.self(g),
+		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
 		Denied: a.denied.Denied, Proven: g.keeper.proven,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
@@ -206,16 +206,21 @@ func loadRules(c *config.Config) ([]rules.Rule, error) {
 
 func adjusted(c *config.Config, all []rules.Rule) ([]rules.Rule, error) {
 	adjust := map[string]rules.Adjust{}
-	seen := map[string]bool{}
+	seen := map[string]string{} // where each stands
+	var twice []error
 	for _, r := range all {
-		if seen[r.Name] {
-			return nil, fmt.Errorf("rule %q: there are two of that name", r.Name)
+		if first := seen[r.Name]; first != "" {
+			twice = append(twice, &rules.Problem{File: r.File, Line: r.Line, Column: 1, Message: fmt.Sprintf("a second rule named %q, the first is at %s", r.Name, first)})
+			continue
 		}
-		seen[r.Name] = true
+		seen[r.Name] = fmt.Sprintf("%s:%d", r.File, r.Line)
+	}
+	if err := errors.Join(twice...); err != nil {
+		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Rules.Adjust)) {
 		from := c.Rules.Adjust[name]
-		if !seen[name] {
+		if seen[name] == "" {
 			return nil, fmt.Errorf("%s: there is no rule %q to adjust", c.Position("rules.adjust."+name), name)
 		}
 		to := rules.Adjust{

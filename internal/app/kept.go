@@ -15,18 +15,20 @@ import (
 type kept struct {
 	rules   map[string]rules.State
 	memory  map[string]store.Memory
+	windows map[string]store.Renewal
 	actions []certmedic.Action
 	book    *ledger.Book
 }
 
 func (a *App) kept() (kept, error) {
 	var k kept
-	var errRules, errMemory, errActions, errBook error
+	var errRules, errMemory, errWindows, errActions, errBook error
 	k.rules, errRules = a.store.Rules()
 	k.memory, errMemory = a.store.Memories()
+	k.windows, errWindows = a.store.Renewals()
 	k.actions, errActions = a.store.Actions("", time.Now().Add(-recentActions))
 	k.book, errBook = ledger.New(a.store)
-	if err := errors.Join(errRules, errMemory, errActions, errBook); err != nil {
+	if err := errors.Join(errRules, errMemory, errWindows, errActions, errBook); err != nil {
 		return kept{}, fmt.Errorf("reading what was kept: %w", err)
 	}
 	return k, nil

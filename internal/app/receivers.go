@@ -55,6 +55,9 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 		told = append(told, firing(v.Incidents, alerting.Facts{Name: v.Name, Labels: v.Labels})...)
 	}
 	told = append(told, firing(g.Fleet(), alerting.Facts{})...)
+	for _, in := range g.watchdog.Gone() {
+		told = append(told, firing([]certmedic.Incident{in}, alerting.Facts{Name: in.Subject.Certificate})...)
+	}
 	for name := range g.receivers {
 		a.metrics.Receiver(name)
 	}

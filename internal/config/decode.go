@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/hint"
 )
 
 // maxNodes bounds what aliases can make of a small file.
@@ -213,7 +214,7 @@ func (d *decoder) otherKey(m mapping, name, path string, value ast.Node) {
 	case slices.Contains(m.unsupported, name):
 		d.errorf(path, "not supported by this version")
 	default:
-		d.errorf(path, "unknown key %q%s", name, hint(name, m.keys()))
+		d.errorf(path, "unknown key %q%s", name, hint.For(name, m.keys()))
 	}
 }
 
@@ -329,7 +330,7 @@ func (d *decoder) word(key, text string, v reflect.Value, f field) {
 	case slices.Contains(f.later, text):
 		d.mismatch(key, "%q is not supported by this version", text)
 	case len(f.enum) > 0 && !slices.Contains(f.enum, text):
-		d.mismatch(key, "%q is none of %s%s", text, strings.Join(f.enum, ", "), hint(text, f.enum))
+		d.mismatch(key, "%q is none of %s%s", text, strings.Join(f.enum, ", "), hint.For(text, f.enum))
 	default:
 		v.SetString(text)
 	}

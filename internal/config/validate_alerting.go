@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+
+	"github.com/certmedic/certmedic/internal/hint"
 )
 
 func (v *validator) alerting(a Alerting) {
@@ -42,7 +44,7 @@ func (v *validator) route(key string, r Route, receivers map[string]string) {
 	}
 	for i, name := range r.To {
 		if _, known := receivers[name]; !known {
-			v.errorf(fmt.Sprintf("%s.to[%d]", key, i), "there is no receiver %q%s", name, hint(name, slices.Sorted(maps.Keys(receivers))))
+			v.errorf(fmt.Sprintf("%s.to[%d]", key, i), "there is no receiver %q%s", name, hint.For(name, slices.Sorted(maps.Keys(receivers))))
 		}
 	}
 }

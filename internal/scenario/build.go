@@ -35,58 +35,34 @@ func build(given givenForm, start time.Time) (*world, error) {
 }
 
 func (w *world) addCert(r row[certForm]) error {
-	f := r.value
-	stored := !f.Watched
-	if f.Stored != nil {
-		stored = *f.Stored
+	if w.cert(r.key) != nil {
+		return r.at.problem("a second certificate named %q", r.key)
 	}
-	c := &cert{form: f, ages: f.Ages, lock: certmedic.LockFree, files: f.Files, facts: overrides{}}
-	c.config = certmedic.Certificate{Name: r.key, Labels: f.Labels, Mode: f.Mode, Allow: f.Allow, Watched: f.Watched}
-	if f.Mode == "" {
+	f := r.value
+	c := &cert{form: f, lock: certmedic.LockFree, files: f.Files.value, facts: overrides{}}
+	c.config = certmedic.Certificate{Name: r.key, Labels: f.Labels, Mode: f.Mode.value, Watched: f.Watched}
+	if f.Mode.value == "" {
 		c.config.Mode = certmedic.ModeObserve
 	}
-	switch {
-	case w.cert(r.key) != nil:
-		return r.at.problem("a second certificate named %q", r.key)
-	case !slices.Contains(certmedic.Modes(), c.config.Mode):
-		return r.at.problem("mode %q is none of observe, plan, approve, auto", f.Mode)
-	}
 	for _, kind := range f.Allow {
-		if !slices.Contains(certmedic.ActionKinds(), kind) {
-			return r.at.problem("allow: %q is none of reload, redeploy, rollback, renew", kind)
-		}
+		c.config.Allow = append(c.config.Allow, kind.value)
 	}
-	if err := checkVersion(r.at, f.Version); err != nil {
-		return err
+	for _, age := range f.Ages {
+		c.ages = append(c.ages, age.value)
 	}
 	w.certs = append(w.certs, c)
 	v := issue(r.key, f.Version, w.now)
 	w.versions[r.key] = v
-	if stored {
+	if !f.Watched && (f.Stored == nil || f.Stored.value) {
 		c.config.Source = certmedic.Source{Kind: certmedic.SourceCertbot, ConfigDir: "/etc/letsencrypt", Lineage: r.key}
 		c.store(v)
+		c.unread = true
 	}
-	c.unread = stored
+	problems := append(f.check(), checkVersion(r.at, f.Version))
 	if f.ARI != nil {
-		w.advise(c, v, *f.ARI)
+		problems = append(problems, w.advise(c, v, *f.ARI))
 	}
-	return nil
-}
-
-func checkVersion(at place, f versionForm) error {
-	if f.Lifetime < 0 {
-		return at.problem("a lifetime is not negative")
-	}
-	return checkCodes(at, slices.Concat(f.Findings, f.StoredFindings))
-}
-
-func checkCodes(at place, codes words) error {
-	for _, code := range codes {
-		if !slices.Contains(certmedic.FindingCodes(), certmedic.FindingCode(code)) {
-			return at.problem("there is no finding %q", code)
-		}
-	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // addVersions takes what the story says about versions that are to come.
@@ -127,6 +103,9 @@ func (w *world) addEndpoints(r row[endpointForm]) error {
 	case f.Addresses < 0 || f.Addresses > maxAddresses:
 		return r.at.problem("an endpoint has between 1 and %d addresses", maxAddresses)
 	}
+	if err := f.check(r.at); err != nil {
+		return err
+	}
 	if f.Pattern == "" {
 		return w.addEndpoint(r, r.key, defaultAddress(r.key, f.Address))
 	}
@@ -148,15 +127,15 @@ func defaultAddress(name, address string) string {
 func (w *world) addEndpoint(r row[endpointForm], short, address string) error {
 	f := r.value
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		return r.at.problem("address %q is not host:port", address)
+	if number, bad := strconv.Atoi(port); err != nil || host == "" || bad != nil || number < 1 || number > 65535 {
+		return r.at.problem("address %q is not host:port, with a port between 1 and 65535", address)
 	}
 	if w.taken[short] || w.taken[address] {
 		return r.at.problem("a second endpoint %q", address)
 	}
 	w.taken[short], w.taken[address] = true, true
-	e := &endpoint{short: short, findings: f.Findings, tls: orElse(f.TLS, "TLS 1.3"), facts: overrides{}}
-	e.config = certmedic.Endpoint{Address: address, Protocol: orElse(f.Protocol, "tls"), ServerName: f.ServerName, Labels: f.Labels, Owned: f.Owned}
+	e := &endpoint{short: short, findings: f.Findings, tls: orElse(f.TLS.value, "TLS 1.3"), facts: overrides{}}
+	e.config = certmedic.Endpoint{Address: address, Protocol: orElse(f.Protocol.value, "tls"), ServerName: f.ServerName, Labels: f.Labels, Owned: f.Owned}
 	count := max(1, f.Addresses)
 	e.failing = make([]string, count)
 	for i := range count {
@@ -176,7 +155,7 @@ func (w *world) addEndpoint(r row[endpointForm], short, address string) error {
 	}
 	e.of.serves = append(e.of.serves, e)
 	w.endpoints = append(w.endpoints, e)
-	return checkCodes(r.at, f.Findings)
+	return nil
 }
 
 // served returns the versions of the names that an endpoint with so many addresses serves.
@@ -189,6 +168,9 @@ func (w *world) served(at place, names words, addresses int) ([]*version, error)
 		v, err := w.issued(at, name)
 		if err != nil {
 			return nil, err
+		}
+		if v != nil {
+			w.keep(name, v)
 		}
 		all = append(all, v)
 	}
@@ -207,10 +189,17 @@ func (w *world) issued(at place, name string) (*version, error) {
 }
 
 // advise has the CA say when it wants a version to be replaced.
-func (w *world) advise(c *cert, v *version, f windowForm) {
-	window := &rules.Window{Start: f.Start.from(w.start), End: f.End.from(w.start)}
+func (w *world) advise(c *cert, v *version, f placed[windowForm]) error {
+	if f.value.Start == nil || f.value.End == nil {
+		return f.at.problem("a window has a start and an end: {start: +5d, end: +6d}")
+	}
+	window := &rules.Window{Start: f.value.Start.from(w.start), End: f.value.End.from(w.start)}
+	if !window.End.After(window.Start) {
+		return f.at.problem("the window ends at %s, before it starts", window.End.Format(time.RFC3339))
+	}
 	c.dates = append(slices.Clip(c.dates), window.Start, window.End)
 	c.tell(func(p *picture, _ time.Time) { p.sim.Window(v.facts.SHA256, window) })
+	return nil
 }
 
 // tell queues what certmedic is told about a certificate at the next look.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -64,9 +65,21 @@ func (w *world) changeStored(f changeForm) error {
 			return r.at.problem("%q is kept nowhere: nothing can be stored", r.key)
 		}
 		c.store(v)
-		c.unread = true
+		c.told, c.unread = true, true
 		return nil
 	})
+}
+
+// keep has the source of a version that is served hold it: it was issued and stored before.
+// It does not once the story says itself what is stored.
+func (w *world) keep(name string, v *version) {
+	c := w.named(name)
+	number, _ := strconv.Atoi(strings.TrimPrefix(name, c.config.Name))
+	if c.told || c.config.Source.Kind == certmedic.SourceNone || number <= c.kept {
+		return
+	}
+	c.store(v)
+	c.kept, c.unread = number, true
 }
 
 // changeSources has happen what is wrong with sources, or at work there.
@@ -86,12 +99,7 @@ func (w *world) changeSources(f changeForm) error {
 		}),
 		each(w, f.Files, func(c *cert, r row[fileModes]) error {
 			c.files, c.unread = r.value, true
-			for path, mode := range r.value {
-				if _, err := strconv.ParseUint(mode, 8, 32); err != nil {
-					return r.at.problem("%s: %q are no permission bits such as 0640", path, mode)
-				}
-			}
-			return nil
+			return checkFiles(r.at, r.value)
 		}),
 	)
 }
@@ -122,7 +130,7 @@ func (w *world) changeServed(f changeForm) error {
 		}),
 		where(w, f.TLS, func(a at, r row[string]) error {
 			a.endpoint.tls = r.value
-			return nil
+			return checkTLS(r.at, r.value)
 		}),
 	)
 }
@@ -148,14 +156,14 @@ func (w *world) changeProbes(f changeForm) error {
 }
 
 // deny puts the keys of versions on the deny list, where they stay.
-func (w *world) deny(versions placed[words]) error {
-	for _, name := range versions.value {
-		v, err := w.issued(versions.at, name)
+func (w *world) deny(versions placedWords) error {
+	for _, name := range versions {
+		v, err := w.issued(name.at, name.value)
 		if err != nil {
 			return err
 		}
 		if v == nil {
-			return versions.at.problem("%q has no key", name)
+			return name.at.problem("%q has no key", name.value)
 		}
 		if w.denied == nil {
 			w.denied = map[certmedic.Fingerprint]bool{}
@@ -234,7 +242,7 @@ func (w *world) told(f changeForm) error {
 			case r.null:
 				c.tell(func(p *picture, _ time.Time) { p.sim.Window(v.facts.SHA256, nil) })
 			default:
-				w.advise(c, v, r.value)
+				return w.advise(c, v, placed[windowForm]{r.at, r.value})
 			}
 			return nil
 		}),
@@ -265,12 +273,12 @@ func (p *picture) acted(now time.Time, f actionForm, ran bool) {
 }
 
 // leave takes endpoints out of the configuration.
-func (w *world) leave(gone placed[words]) error {
+func (w *world) leave(gone placedWords) error {
 	changed := map[*cert]bool{}
-	for _, selector := range gone.value {
-		chosen, err := w.choose(selector)
+	for _, selector := range gone {
+		chosen, err := w.choose(selector.value)
 		if err != nil {
-			return gone.at.problem("%v", err)
+			return selector.at.problem("%v", err)
 		}
 		for _, a := range chosen {
 			a.endpoint.gone, changed[a.endpoint.of] = true, true

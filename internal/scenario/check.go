@@ -10,7 +10,9 @@ import (
 )
 
 // checkExpected returns what is wrong with expectations whatever the rules are.
-func (w *world) checkExpected(f expectForm) (problems []error) {
+func (w *world) checkExpected(expected placed[expectForm]) (problems []error) {
+	f := expected.value
+	problems = append(problems, idle(expected))
 	for _, list := range []*[]placed[alertForm]{f.Alerts, f.Pending} {
 		for i := 0; list != nil && i < len(*list); i++ {
 			problems = append(problems, w.checkAlert((*list)[i]))
@@ -20,6 +22,13 @@ func (w *world) checkExpected(f expectForm) (problems []error) {
 		for _, a := range *f.Pending {
 			if a.value.State == certmedic.StateFiring {
 				problems = append(problems, a.at.problem("what is pending does not fire: it belongs to alerts"))
+			}
+		}
+	}
+	if f.Events != nil {
+		for _, e := range *f.Events {
+			if !alerting.Kind(e.value).Good() {
+				problems = append(problems, e.at.problem("event %q is neither renewed nor deployed", e.value))
 			}
 		}
 	}
@@ -37,6 +46,33 @@ func (w *world) checkExpected(f expectForm) (problems []error) {
 		}
 	}
 	return problems
+}
+
+// idle tells that what is expected is there whatever happens.
+func idle(expected placed[expectForm]) error {
+	f := expected.value
+	counts := []int{length(f.Alerts), length(f.Pending), length(f.Notifications), length(f.Actions), -1, -1}
+	if f.Events != nil {
+		counts[4] = len(*f.Events)
+	}
+	if f.Errors != nil {
+		counts[5] = len(*f.Errors)
+	}
+	switch most := slices.Max(counts); {
+	case most < 0:
+		return expected.at.problem("it expects nothing: say which alerts, notifications, actions or events there are; [] for none")
+	case most == 0 && f.Some:
+		return expected.at.problem("none are expected, and there may be some: it cannot fail")
+	}
+	return nil
+}
+
+// length returns how long a list is that was given; -1 where none was.
+func length[T any](list *[]T) int {
+	if list == nil {
+		return -1
+	}
+	return len(*list)
 }
 
 func (w *world) checkAlert(a placed[alertForm]) error {

@@ -121,7 +121,7 @@ func newTallies(all []rules.Rule) *tallies {
 func (t *tallies) take(p *play, at time.Time, expected bool) {
 	ask := expected
 	for _, h := range p.log[t.seen:] {
-		ask = ask || h.event == ""
+		ask = ask || h.judged()
 		if h.transition.Kind == certmedic.TransitionFiring {
 			i := slices.IndexFunc(t.rules, func(r rules.Rule) bool { return r.Name == h.transition.Incident.Rule })
 			t.all.Rules[i].Fired = true

@@ -10,11 +10,15 @@ import (
 
 // describe renders an incident for people.
 func describe(in certmedic.Incident) string {
-	subject := in.Subject.String()
-	if in.Subject.Kind == certmedic.AboutFleet {
-		subject = "fleet"
+	return fmt.Sprintf("%s %s of %s (%s), because: %s; %d members", in.State, in.Rule, nameOf(in.Subject), in.Severity, in.Reason, len(in.Members))
+}
+
+// nameOf returns a subject's name, as stories have it.
+func nameOf(s certmedic.Subject) string {
+	if s.Kind == certmedic.AboutFleet {
+		return "fleet"
 	}
-	return fmt.Sprintf("%s %s of %s (%s), because: %s; %d members", in.State, in.Rule, subject, in.Severity, in.Reason, len(in.Members))
+	return s.String()
 }
 
 // String renders an expected incident as it is written.
@@ -47,7 +51,7 @@ func (n notification) String() string {
 	if n.event() {
 		return string(n.kind) + " " + n.incident.Subject.Certificate
 	}
-	return string(n.kind) + " " + n.incident.Rule + " of " + n.incident.Subject.String() + " (" + string(n.incident.Severity) + "): " + n.incident.Summary
+	return string(n.kind) + " " + n.incident.Rule + " of " + nameOf(n.incident.Subject) + " (" + string(n.incident.Severity) + "): " + n.incident.Summary
 }
 
 // String renders an expected notification.
@@ -88,8 +92,8 @@ func list[T any](items []T, render func(T) string) string {
 }
 
 // when renders a virtual time, with how long after the start it is.
-func (p *play) when(t time.Time) string {
-	return t.UTC().Format("2006-01-02 15:04:05") + " (+" + days(t.Sub(p.world.start)) + ")"
+func when(t time.Time, after time.Duration) string {
+	return t.UTC().Format("2006-01-02 15:04:05") + " (+" + days(after) + ")"
 }
 
 // days renders a duration with days, such as 20d5m.
@@ -108,16 +112,4 @@ func days(d time.Duration) string {
 		return fmt.Sprintf("%dd", whole)
 	}
 	return fmt.Sprintf("%dd%s", whole, rest)
-}
-
-// line renders what happened for a timeline.
-func (p *play) line(h happening) string {
-	at, in := p.when(h.at), h.transition.Incident
-	switch {
-	case h.event != "":
-		return at + "  " + string(h.event) + " " + h.certificate
-	case h.transition.Kind == certmedic.TransitionStep:
-		return fmt.Sprintf("%s  step %s of %s of %s (%s)", at, h.transition.Step.Do, in.Rule, in.Subject, in.Severity)
-	}
-	return fmt.Sprintf("%s  %s %s of %s (%s): %s", at, h.transition.Kind, in.Rule, in.Subject, in.Severity, in.Reason)
 }

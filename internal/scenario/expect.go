@@ -2,23 +2,36 @@ package scenario
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certmedic/certmedic"
 )
 
-// Failure is an expectation that was not met, in full.
+// Failure is an expectation that was not met. Line and Column are its place, and count from 1.
 type Failure struct {
-	Place   string `json:"place"` // file:line of the expectation
-	At      string `json:"at"`    // of the virtual clock
-	Message string `json:"message"`
+	File     string    `json:"file"`
+	Line     int       `json:"line"`
+	Column   int       `json:"column"`
+	At       time.Time `json:"at"`       // of the virtual clock
+	Expected string    `json:"expected"` // for people
+	Got      string    `json:"got"`      // what was there instead, in one or more lines
+
+	after time.Duration // from the start of the test on
 }
 
-func (p *play) fail(at place, format string, args ...any) {
+// String returns the failure for people, in several lines.
+func (f Failure) String() string {
+	return fmt.Sprintf("%s:%d:%d: at %s: expected %s\n%s", f.File, f.Line, f.Column, when(f.At, f.after), f.Expected, f.Got)
+}
+
+func (p *play) fail(at place, expected, format string, args ...any) {
 	p.failed = append(p.failed, Failure{
-		Place: fmt.Sprintf("%s:%d", p.file, at.line), At: p.when(p.world.now), Message: fmt.Sprintf(format, args...),
+		File: p.file, Line: at.line, Column: at.column, At: p.world.now, after: p.world.now.Sub(p.world.start),
+		Expected: expected, Got: fmt.Sprintf(format, args...),
 	})
 }
 
@@ -28,6 +41,7 @@ func (p *play) expect(at place, want expectForm) {
 	p.expectNotifications(at, want)
 	p.expectActions(at, want)
 	p.expectEvents(at, want)
+	p.expectErrors(at, want)
 }
 
 func (p *play) expectIncidents(at place, want expectForm) {
@@ -51,19 +65,31 @@ func (p *play) expectIncidents(at place, want expectForm) {
 func (p *play) match(at place, state string, want []placed[alertForm], got []certmedic.Incident, some bool) {
 	missing, extra := unmatched(want, got, func(w placed[alertForm], in certmedic.Incident) bool { return p.differs(w.value, in) == "" })
 	for _, m := range missing {
-		p.fail(m.at, "expected to be %s: %s\n%s", state, m.value, p.nearest(m.value, got))
+		p.fail(m.at, state+": "+m.value.String(), "%s", p.nearest(m.value, got))
 	}
 	if some || len(extra) == 0 {
 		return
 	}
-	p.fail(at, "%s, but not expected:%s", state, list(extra, describe))
+	p.fail(at, "nothing else to be "+state, "there is:%s", list(extra, describe))
+}
+
+// metAnother is said where what is there fits an expectation, and met another one.
+const metAnother = "which meets another expectation: one alert cannot meet two"
+
+// metAlready says of an expectation that is not met that what fits it met another one; "" where
+// nothing fits it.
+func metAlready[W, G any](want W, got []G, fits func(W, G) bool) string {
+	if slices.ContainsFunc(got, func(g G) bool { return fits(want, g) }) {
+		return "\nwhich meets another expectation: one cannot meet two"
+	}
+	return ""
 }
 
 // nearest says what is there in place of an expected incident.
 func (p *play) nearest(want alertForm, got []certmedic.Incident) string {
 	for _, in := range append(got, p.open()...) {
 		if in.Rule == want.Rule && p.isAbout(in.Subject, want.Subject) {
-			return "there is: " + describe(in) + "\n" + p.differs(want, in)
+			return "there is: " + describe(in) + "\n" + cmp.Or(p.differs(want, in), metAnother)
 		}
 	}
 	if len(got) == 0 {
@@ -123,7 +149,7 @@ func (p *play) expand(want []placed[alertForm], usual certmedic.IncidentState) (
 	for _, w := range want {
 		about, err := p.about(w.value.Rule)
 		if err != nil && w.value.Rule != "" {
-			p.fail(w.at, "%v", err)
+			p.fail(w.at, w.value.String(), "%v", err)
 			continue
 		}
 		for _, subject := range p.world.subjects(w.value.Subject, about) {
@@ -154,13 +180,14 @@ func (p *play) expectNotifications(at place, want expectForm) {
 			each = append(each, one)
 		}
 	}
-	missing, extra := unmatched(each, got, func(w placed[notificationForm], n notification) bool { return p.tellsSo(w.value, n) })
+	fits := func(w placed[notificationForm], n notification) bool { return p.tellsSo(w.value, n) }
+	missing, extra := unmatched(each, got, fits)
 	for _, m := range missing {
-		p.fail(m.at, "expected to be told: %s\ntold was:%s", m.value, list(got, notification.String))
+		p.fail(m.at, "to be told: "+m.value.String(), "told was:%s%s", list(got, notification.String), metAlready(m, got, fits))
 	}
 	extra = slices.DeleteFunc(extra, notification.event)
 	if !want.Some && len(extra) > 0 {
-		p.fail(at, "told, but not expected:%s", list(extra, notification.String))
+		p.fail(at, "nothing else to be told", "told was:%s", list(extra, notification.String))
 	}
 }
 
@@ -180,15 +207,16 @@ func (p *play) expectActions(at place, want expectForm) {
 		return
 	}
 	got := p.wishes()
-	missing, extra := unmatched(*want.Actions, got, func(w placed[wantForm], g wish) bool {
+	fits := func(w placed[wantForm], g wish) bool {
 		mode := w.value.mode()
 		return w.value.Do == g.do && (w.value.Certificate == "" || w.value.Certificate == g.certificate) && (mode == "" || mode == g.mode)
-	})
+	}
+	missing, extra := unmatched(*want.Actions, got, fits)
 	for _, m := range missing {
-		p.fail(m.at, "expected to be asked for: %s\nasked for is:%s", m.value, list(got, wish.String))
+		p.fail(m.at, "to be asked for: "+m.value.String(), "asked for is:%s%s", list(got, wish.String), metAlready(m, got, fits))
 	}
 	if !want.Some && len(extra) > 0 {
-		p.fail(at, "asked for, but not expected:%s", list(extra, wish.String))
+		p.fail(at, "nothing else to be asked for", "asked for is:%s", list(extra, wish.String))
 	}
 }
 
@@ -203,8 +231,37 @@ func (p *play) expectEvents(at place, want expectForm) {
 		}
 	}
 	p.events = len(p.log)
-	if missing, extra := unmatched(*want.Events, got, func(w, g string) bool { return w == g }); len(missing) > 0 || !want.Some && len(extra) > 0 {
-		p.fail(at, "expected events: %s; there were: %s", strings.Join(*want.Events, ", "), cmp.Or(strings.Join(got, ", "), "none"))
+	wanted := want.Events.plain()
+	if missing, extra := unmatched(wanted, got, func(w, g string) bool { return w == g }); len(missing) > 0 || !want.Some && len(extra) > 0 {
+		p.fail(at, "events: "+cmp.Or(strings.Join(wanted, ", "), "none"), "there were: %s", cmp.Or(strings.Join(got, ", "), "none"))
+	}
+}
+
+// expectErrors holds the rules that could not be asked since the step before against those of
+// which that is expected. Nothing else has to be expected for a test to fail by them.
+func (p *play) expectErrors(at place, want expectForm) {
+	var wanted placedWords
+	if want.Errors != nil {
+		wanted = *want.Errors
+	}
+	failing := map[string]bool{}
+	for _, rules := range p.failing {
+		for rule := range rules {
+			failing[rule] = true
+		}
+	}
+	for _, h := range p.log[p.errors:] {
+		failing[h.failing] = true
+		if h.failing != "" && !slices.Contains(wanted.plain(), h.failing) {
+			p.fail(at, "every rule to be asked", "%s could not be asked about %s: %s", h.failing, orElse(h.certificate, "fleet"), h.why)
+		}
+	}
+	p.errors = len(p.log)
+	for _, w := range wanted {
+		if !failing[w.value] {
+			_, err := p.about(w.value)
+			p.fail(w.at, w.value+" not to be asked", "%v", cmp.Or(err, errors.New("it could be")))
+		}
 	}
 }
 
@@ -213,7 +270,7 @@ func (p *play) never(n placed[neverForm]) {
 	n.value = n.value.plain()
 	if n.value.Rule != "" {
 		if _, err := p.about(n.value.Rule); err != nil {
-			p.fail(n.at, "%v", err)
+			p.fail(n.at, n.value.Rule+" never to fire", "%v", err)
 			return
 		}
 	}
@@ -226,7 +283,18 @@ func (p *play) never(n placed[neverForm]) {
 	if len(happened) <= n.value.CountGT {
 		return
 	}
-	p.fail(n.at, "happened %d times, expected at most %d:%s", len(happened), n.value.CountGT, list(happened, p.line))
+	p.fail(n.at, fmt.Sprintf("this to happen %s", times(n.value.CountGT)), "it happened %s:%s", times(len(happened)),
+		list(happened, func(h happening) string { return p.event(h).String() }))
+}
+
+func times(n int) string {
+	switch n {
+	case 0:
+		return "never"
+	case 1:
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func (p *play) isNever(n neverForm, h happening) bool {
@@ -236,7 +304,7 @@ func (p *play) isNever(n neverForm, h happening) bool {
 	case n.Notification != "":
 		told := notifications([]happening{h})
 		return len(told) > 0 && told[0].kind == n.Notification && of && p.isAbout(told[0].incident.Subject, n.Subject)
-	case h.event != "" || !of || !p.isAbout(in.Subject, n.Subject):
+	case !h.judged() || !of || !p.isAbout(in.Subject, n.Subject):
 		return false
 	case n.Action != "":
 		return h.transition.Kind == certmedic.TransitionStep && h.transition.Step.Do == certmedic.StepKind(n.Action)

@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"slices"
+
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/certmedic/certmedic"
@@ -9,20 +11,22 @@ import (
 
 // document is the form of a scenario file.
 type document struct {
-	Rules    words              `yaml:"rules"`
-	Now      *moment            `yaml:"now"`
-	Interval span               `yaml:"interval"`
-	Tests    []placed[testForm] `yaml:"tests"`
-	Coverage struct {
-		Rules    percent `yaml:"rules"`
-		Branches percent `yaml:"branches"`
-	} `yaml:"coverage"`
+	Rules    placedWords          `yaml:"rules"`
+	Now      *moment              `yaml:"now"`
+	Interval placed[span]         `yaml:"interval"`
+	Tests    []placed[testForm]   `yaml:"tests"`
+	Coverage placed[coverageForm] `yaml:"coverage"`
+}
+
+type coverageForm struct {
+	Rules    percent `yaml:"rules"`
+	Branches percent `yaml:"branches"`
 }
 
 type testForm struct {
 	Name    string              `yaml:"name"`
 	Waiting string              `yaml:"waiting"`
-	Given   givenForm           `yaml:"given"`
+	Given   placed[givenForm]   `yaml:"given"`
 	Steps   []placed[stepForm]  `yaml:"steps"`
 	Never   []placed[neverForm] `yaml:"never"`
 }
@@ -36,29 +40,29 @@ type givenForm struct {
 type certForm struct {
 	Version versionForm `yaml:",inline"`
 
-	Stored  *bool                  `yaml:"stored"`
-	Watched bool                   `yaml:"watched"`
-	Labels  map[string]string      `yaml:"labels"`
-	Mode    certmedic.Mode         `yaml:"mode"`
-	Allow   []certmedic.ActionKind `yaml:"allow"`
-	ARI     *windowForm            `yaml:"ari"`
-	Ages    []float64              `yaml:"ages"`
-	Files   map[string]string      `yaml:"files"`
+	Stored  *placed[bool]                  `yaml:"stored"`
+	Watched bool                           `yaml:"watched"`
+	Labels  map[string]string              `yaml:"labels"`
+	Mode    placed[certmedic.Mode]         `yaml:"mode"`
+	Allow   []placed[certmedic.ActionKind] `yaml:"allow"`
+	ARI     *placed[windowForm]            `yaml:"ari"`
+	Ages    []placed[float64]              `yaml:"ages"`
+	Files   placed[fileModes]              `yaml:"files"`
 }
 
 type versionForm struct {
-	Names          []string `yaml:"names"`
-	Issuer         string   `yaml:"issuer"`
-	KeyType        string   `yaml:"key_type"`
-	Lifetime       span     `yaml:"lifetime"`
-	Age            span     `yaml:"age"`
-	Findings       words    `yaml:"findings"`
-	StoredFindings words    `yaml:"stored_findings"`
+	Names          []string       `yaml:"names"`
+	Issuer         string         `yaml:"issuer"`
+	KeyType        placed[string] `yaml:"key_type"`
+	Lifetime       placed[span]   `yaml:"lifetime"`
+	Age            span           `yaml:"age"`
+	Findings       words          `yaml:"findings"`
+	StoredFindings words          `yaml:"stored_findings"`
 }
 
 type windowForm struct {
-	Start moment `yaml:"start"`
-	End   moment `yaml:"end"`
+	Start *moment `yaml:"start"`
+	End   *moment `yaml:"end"`
 }
 
 type endpointForm struct {
@@ -68,11 +72,11 @@ type endpointForm struct {
 	Serves      words             `yaml:"serves"`
 	Certificate string            `yaml:"certificate"`
 	Labels      map[string]string `yaml:"labels"`
-	Protocol    string            `yaml:"protocol"`
+	Protocol    placed[string]    `yaml:"protocol"`
 	ServerName  string            `yaml:"server_name"`
 	Addresses   int               `yaml:"addresses"`
 	Owned       bool              `yaml:"owned"`
-	TLS         string            `yaml:"tls"`
+	TLS         placed[string]    `yaml:"tls"`
 	Findings    words             `yaml:"findings"`
 }
 
@@ -80,10 +84,13 @@ type stepForm struct {
 	At     *span      `yaml:"at"`
 	Change changeForm `yaml:",inline"`
 
-	Then       *changeForm `yaml:"then"`
-	Expect     *expectForm `yaml:"expect"`
-	SlackClick *raw        `yaml:"slack_click"`
+	Then       placed[changeForm]  `yaml:"then"`
+	Expect     *placed[expectForm] `yaml:"expect"`
+	SlackClick *raw                `yaml:"slack_click"`
 }
+
+// happens returns all that happens at the step: what stands under then, too.
+func (s *stepForm) happens() changeForm { return s.Change.and(s.Then.value) }
 
 // changeForm is what happens in the world.
 type changeForm struct {
@@ -99,11 +106,23 @@ type changeForm struct {
 	Action         table[actionForm]  `yaml:"action"`
 	ARI            table[windowForm]  `yaml:"ari"`
 	Files          table[fileModes]   `yaml:"files"`
-	Deny           placed[words]      `yaml:"deny"`
+	Deny           placedWords        `yaml:"deny"`
 	Facts          table[table[raw]]  `yaml:"facts"`
-	Gone           placed[words]      `yaml:"gone"`
+	Gone           placedWords        `yaml:"gone"`
 	Clock          span               `yaml:"clock"`
 	Restart        bool               `yaml:"restart"`
+}
+
+// and returns both changes as one. Where they speak of the same, the other is right.
+func (f changeForm) and(other changeForm) changeForm {
+	return changeForm{
+		Versions: slices.Concat(f.Versions, other.Versions), Serves: slices.Concat(f.Serves, other.Serves), Stores: slices.Concat(f.Stores, other.Stores),
+		Probe: slices.Concat(f.Probe, other.Probe), Findings: slices.Concat(f.Findings, other.Findings),
+		StoredFindings: slices.Concat(f.StoredFindings, other.StoredFindings), TLS: slices.Concat(f.TLS, other.TLS),
+		Lock: slices.Concat(f.Lock, other.Lock), Hook: slices.Concat(f.Hook, other.Hook), Action: slices.Concat(f.Action, other.Action),
+		ARI: slices.Concat(f.ARI, other.ARI), Files: slices.Concat(f.Files, other.Files), Facts: slices.Concat(f.Facts, other.Facts),
+		Deny: slices.Concat(f.Deny, other.Deny), Gone: slices.Concat(f.Gone, other.Gone), Clock: f.Clock + other.Clock, Restart: f.Restart || other.Restart,
+	}
 }
 
 // fileModes are the permission bits of files, in octal, by path.
@@ -145,7 +164,8 @@ type expectForm struct {
 	Pending       *[]placed[alertForm]        `yaml:"pending"`
 	Notifications *[]placed[notificationForm] `yaml:"notifications"`
 	Actions       *[]placed[wantForm]         `yaml:"actions"`
-	Events        *words                      `yaml:"events"`
+	Events        *placedWords                `yaml:"events"`
+	Errors        *placedWords                `yaml:"errors"`
 
 	Slack     *raw `yaml:"slack"`
 	PagerDuty *raw `yaml:"pagerduty"`
@@ -197,7 +217,7 @@ type neverForm struct {
 	Severity     certmedic.Severity   `yaml:"severity"`
 	Action       certmedic.ActionKind `yaml:"action"`
 	Notification alerting.Kind        `yaml:"notification"`
-	Alert        *firedForm           `yaml:"alert"`
+	Alert        *placed[firedForm]   `yaml:"alert"`
 	CountGT      int                  `yaml:"count_gt"`
 }
 
@@ -210,7 +230,7 @@ type firedForm struct {
 // plain returns the form with what stands below alert beside it.
 func (f neverForm) plain() neverForm {
 	if f.Alert != nil {
-		f.Rule, f.Subject, f.Severity = f.Alert.Rule, f.Alert.Subject, f.Alert.Severity
+		f.Rule, f.Subject, f.Severity = f.Alert.value.Rule, f.Alert.value.Subject, f.Alert.value.Severity
 	}
 	return f
 }

@@ -24,7 +24,11 @@ func TestHopsFindTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("every round %t: %s", o.EveryRound, report.Tests[0].Duration)
-		return slices.Sorted(slices.Values(report.Tests[0].Timeline))
+		var lines []string
+		for _, e := range report.Tests[0].Timeline {
+			lines = append(lines, e.String())
+		}
+		return slices.Sorted(slices.Values(lines))
 	}
 	hopping, plodding := played(scenario.Options{}), played(scenario.Options{EveryRound: true})
 	for _, rule := range []string{"last-hour", "just-ended", "last-fifth", "rule-error", "expiry-imminent", "probe-stale", "hook_hung", "notifier-failing"} {

@@ -1,11 +1,13 @@
 package scenario
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
@@ -26,7 +28,7 @@ const defaultInterval = time.Minute
 type File struct {
 	Path string
 
-	rules    []string // paths beside the file, or [Shipped]
+	rules    placedWords // paths beside the file, or [Shipped]
 	start    time.Time
 	interval time.Duration
 	tests    []test
@@ -58,20 +60,23 @@ func Parse(path string, data []byte) (*File, error) {
 	if err := read(data, &doc); err != nil {
 		return nil, located(path, err)
 	}
-	file := &File{Path: path, rules: doc.Rules, interval: time.Duration(doc.Interval)}
-	file.demands.rules, file.demands.branches = float64(doc.Coverage.Rules), float64(doc.Coverage.Branches)
+	file := &File{Path: path, rules: doc.Rules, interval: time.Duration(doc.Interval.value)}
+	file.demands.rules, file.demands.branches = float64(doc.Coverage.value.Rules), float64(doc.Coverage.value.Branches)
 	file.start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	if doc.Now != nil {
 		file.start = doc.Now.from(file.start)
 	}
-	if file.rules == nil {
-		file.rules = []string{Shipped}
+	if doc.Rules != nil && len(doc.Rules) == 0 {
+		return nil, located(path, place{1, 1}.problem("rules: [] are no rules; shipped ones are `shipped`"))
 	}
-	if file.interval == 0 {
+	if file.rules == nil {
+		file.rules = placedWords{{value: Shipped}}
+	}
+	if doc.Interval.at == (place{}) {
 		file.interval = defaultInterval
 	}
 	if file.interval < time.Second {
-		return nil, located(path, place{1, 1}.problem("interval %s is shorter than a second", file.interval))
+		return nil, located(path, doc.Interval.at.problem("interval %s is shorter than a second", file.interval))
 	}
 	return file, located(path, file.compile(doc.Tests))
 }
@@ -100,6 +105,10 @@ func (f *File) compile(forms []placed[testForm]) error {
 
 // read reads the only document of a file.
 func read(data []byte, doc *document) error {
+	if at, bad := notText(data); bad {
+		return at.problem("what stands here is not UTF-8")
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	parsed, err := parser.ParseBytes(data, 0)
 	if err != nil {
 		var y yaml.Error
@@ -117,11 +126,31 @@ func read(data []byte, doc *document) error {
 		if docs++; docs > 1 {
 			return placeOf(d.Body).problem("a second document: one file holds one document")
 		}
+		if err := errors.Join(blanks(d.Body)...); err != nil {
+			return err
+		}
 		if err := decode(d.Body, doc); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// notText returns the place of the first byte that belongs to no character.
+func notText(data []byte) (place, bool) {
+	at := place{1, 1}
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		if r == utf8.RuneError && size == 1 {
+			return at, true
+		}
+		at.column++
+		if r == '\n' {
+			at = place{at.line + 1, 1}
+		}
+		data = data[size:]
+	}
+	return at, false
 }
 
 // located gives problems the name of their file.

@@ -11,8 +11,9 @@ type glance struct {
 	at          time.Time // true time
 	transitions []certmedic.Transition
 	deployed    bool
-	standing    string    // which incidents are open, and how they stand
-	next        time.Time // true time; when a timer of the rules runs out; zero: none does
+	failing     map[string]string // rules that could not be asked, and why
+	standing    string            // which incidents are open, and how they stand
+	next        time.Time         // true time; when a timer of the rules runs out; zero: none does
 }
 
 // news reports whether the look found something that the one before it had not.

@@ -17,18 +17,36 @@ type picture struct {
 	of     *cert
 	sim    *watchdog.Simulation
 	failed *failures
+	turns  time.Time // of certmedic's clock; when a date of what is stored has passed; zero: none will
 }
 
 // look probes the certificate's endpoints and judges it.
 func (p *picture) look(t time.Time) glance {
 	now := p.w.wall(t)
+	if !p.turns.IsZero() && !now.Before(p.turns) {
+		p.read(now)
+	}
 	deployed := p.probe(now)
 	p.sim.Budget(p.of.budget(now))
 	result := p.sim.Judge(now, p.override)
 	p.failed.note(t, result.Errors)
 	g := glanceOf(t, result, p.w.skew)
 	g.deployed = deployed
+	if turn := p.turns.Add(-p.w.skew); !p.turns.IsZero() && (g.next.IsZero() || turn.Before(g.next)) {
+		g.next = turn
+	}
 	return g
+}
+
+// read reads the certificate's source, and reports whether it holds another version than
+// before. It is read again when a date of what it holds has passed.
+func (p *picture) read(now time.Time) (renewed bool) {
+	p.turns = time.Time{}
+	if p.of.stored != nil {
+		p.turns = p.of.stored.turns(now)
+	}
+	stored, problems := p.of.reading(now)
+	return p.sim.Store(now, stored, problems)
 }
 
 // probe probes all of the certificate's endpoints that are probed at all.
@@ -78,7 +96,7 @@ func (p *picture) override(f *rules.Facts) {
 
 // glanceOf turns what the rules said into a glance. Skew is how far their clock is ahead.
 func glanceOf(t time.Time, result rules.Result, skew time.Duration) glance {
-	g := glance{at: t, transitions: result.Transitions}
+	g := glance{at: t, transitions: result.Transitions, failing: reasons(result.Errors)}
 	if !result.Next.IsZero() {
 		g.next = result.Next.Add(-skew)
 	}
@@ -108,15 +126,21 @@ type failed struct {
 	why map[string]string // by rule
 }
 
+// reasons returns, by rule, why rules could not be asked.
+func reasons(errors []rules.RuleError) map[string]string {
+	why := map[string]string{}
+	for _, e := range errors {
+		why[e.Rule] = e.Err.Error()
+	}
+	return why
+}
+
 // note takes the errors of a judgement.
 func (f *failures) note(t time.Time, errors []rules.RuleError) {
 	if len(errors) == 0 && len(f.changes) == 0 {
 		return
 	}
-	now := failed{at: t, why: map[string]string{}}
-	for _, e := range errors {
-		now.why[e.Rule] = e.Err.Error()
-	}
+	now := failed{at: t, why: reasons(errors)}
 	if n := len(f.changes); n > 0 && maps.Equal(f.changes[n-1].why, now.why) {
 		return
 	}

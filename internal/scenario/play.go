@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,10 +24,9 @@ type test struct {
 // check plays the world of the test without anybody looking, and returns what is wrong with
 // the test.
 func (t *test) check(start time.Time) (problems []error) {
-	w, err := build(t.form.Given, start)
-	problems = append(problems, err)
+	w, err := build(t.form.Given.value, start)
 	if err != nil {
-		return problems
+		return []error{err}
 	}
 	last := time.Duration(-1)
 	for _, s := range t.form.Steps {
@@ -40,10 +40,7 @@ func (t *test) check(start time.Time) (problems []error) {
 		}
 		last = time.Duration(*step.At)
 		w.now = start.Add(last)
-		problems = append(problems, step.refused(), w.change(step.Change))
-		if step.Then != nil {
-			problems = append(problems, w.change(*step.Then))
-		}
+		problems = append(problems, step.refused(), w.change(step.happens()))
 		if step.Expect != nil {
 			problems = append(problems, w.checkExpected(*step.Expect)...)
 		}
@@ -51,7 +48,19 @@ func (t *test) check(start time.Time) (problems []error) {
 	for _, n := range t.form.Never {
 		problems = append(problems, w.checkNever(n))
 	}
-	return problems
+	return append(problems, t.idle())
+}
+
+// idle tells that a test cannot fail, whatever the rules say.
+func (t *test) idle() error {
+	expects := slices.ContainsFunc(t.form.Steps, func(s placed[stepForm]) bool { return s.value.Expect != nil })
+	switch {
+	case len(t.form.Steps) == 0:
+		return t.at.problem("a test without steps: nothing happens, and nothing is judged")
+	case !expects && len(t.form.Never) == 0 && t.form.Waiting == "":
+		return t.at.problem("a test that expects nothing cannot fail: a step may `expect`, a test may say what happens `never`")
+	}
+	return nil
 }
 
 // refused tells that the messages of receivers cannot be expected.
@@ -68,7 +77,7 @@ func (s *stepForm) expected() expectForm {
 	if s.Expect == nil {
 		return expectForm{}
 	}
-	return *s.Expect
+	return s.Expect.value
 }
 
 // play is a test while it is played.
@@ -81,8 +90,10 @@ type play struct {
 	fleet    *walker
 	step     bool // every round is looked at
 	log      []happening
-	told     int // up to where the log was held against expected notifications
-	events   int // the same of events
+	told     int                          // up to where the log was held against expected notifications
+	events   int                          // the same of events
+	errors   int                          // the same of rules that could not be asked
+	failing  map[string]map[string]string // by certificate, "" for the fleet: the rules that cannot be asked, and why
 	cover    *tallies
 	failed   []Failure
 	compiled []rules.Rule
@@ -93,18 +104,23 @@ type happening struct {
 	at          time.Time // true time
 	certificate string    // "" of the fleet
 	event       alerting.Kind
+	failing     string // a rule that cannot be asked from now on
+	why         string
 	transition  certmedic.Transition
 }
 
+// judged reports whether it is something that rules said.
+func (h happening) judged() bool { return h.event == "" && h.failing == "" }
+
 // begin makes everything that takes part in a test.
 func (f *File) begin(t *test, all []rules.Rule, everyRound bool) (*play, error) {
-	w, err := build(t.form.Given, f.start)
+	w, err := build(t.form.Given.value, f.start)
 	if err != nil {
 		return nil, err
 	}
 	p := &play{
 		test: t, file: f.Path, world: w, engine: rules.New(all), compiled: all, grid: grid{f.start, f.interval}, step: everyRound,
-		cover: newTallies(all),
+		cover: newTallies(all), failing: map[string]map[string]string{},
 	}
 	for _, c := range w.certs {
 		seen := &picture{w: w, of: c, sim: watchdog.Simulate(c.config, p.engine, f.interval), failed: &failures{}}
@@ -121,6 +137,12 @@ func (p *play) note(certificate string, g glance) {
 	if g.deployed {
 		p.happened(g.at, certificate, alerting.KindDeployed)
 	}
+	for _, rule := range slices.Sorted(maps.Keys(g.failing)) {
+		if _, before := p.failing[certificate][rule]; !before {
+			p.log = append(p.log, happening{at: g.at, certificate: certificate, failing: rule, why: g.failing[rule]})
+		}
+	}
+	p.failing[certificate] = g.failing
 	for _, t := range g.transitions {
 		p.log = append(p.log, happening{at: g.at, certificate: certificate, transition: t})
 	}
@@ -143,17 +165,10 @@ func (p *play) run(ctx context.Context) error {
 			p.look(p.world.start)
 		}
 		p.walk(at)
-		if err := p.turn(step.Change); err != nil {
+		if err := p.turn(step.happens()); err != nil {
 			return err
 		}
-		if step.Expect != nil {
-			p.expect(s.at, *step.Expect)
-		}
-		if step.Then != nil {
-			if err := p.turn(*step.Then); err != nil {
-				return err
-			}
-		}
+		p.expect(s.at, step.expected())
 		p.cover.take(p, at, step.Expect != nil)
 	}
 	for _, n := range p.test.form.Never {
@@ -224,7 +239,7 @@ func (p *play) look(at time.Time) {
 // what is new.
 func (p *play) report(c *cert, at time.Time) {
 	seen, now := c.seen(), p.world.wall(at)
-	if stored, problems := c.reading(now); c.unread && seen.sim.Store(now, stored, problems) {
+	if c.unread && seen.read(now) {
 		p.happened(at, c.config.Name, alerting.KindRenewed)
 	}
 	for _, tell := range c.news {

@@ -22,7 +22,7 @@ func (r Report) Text(verbose bool) string {
 			continue
 		}
 		for _, f := range t.Failures {
-			fmt.Fprintf(&b, "        %s: at %s: %s\n", f.Place, f.At, strings.ReplaceAll(f.Message, "\n", "\n          "))
+			fmt.Fprintf(&b, "        %s\n", strings.ReplaceAll(f.String(), "\n", "\n          "))
 		}
 	}
 	for _, unmet := range r.Unmet {

@@ -3,7 +3,6 @@ package scenario
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,7 +42,7 @@ type Result struct {
 	Waiting  string        `json:"waiting,omitempty"` // for what
 	Duration time.Duration `json:"duration_ns"`
 	Failures []Failure     `json:"failures"`
-	Timeline []string      `json:"timeline"` // every transition with its virtual time
+	Timeline []Event       `json:"timeline,omitempty"`
 }
 
 // Report is how the tests of one file ended.
@@ -66,7 +65,7 @@ func (f *File) Run(ctx context.Context, o Options) (Report, error) {
 	compiled := o.Rules
 	if compiled == nil {
 		var err error
-		if compiled, err = f.load(); err != nil {
+		if compiled, err = f.LoadRules(); err != nil {
 			return report, err
 		}
 	}
@@ -93,10 +92,12 @@ func (f *File) Run(ctx context.Context, o Options) (Report, error) {
 	return report, nil
 }
 
-// load loads the rules that the file names.
-func (f *File) load() ([]rules.Rule, error) {
+// LoadRules loads the rules that the file names. The error is a [rules.Problem] with a place,
+// or joins several.
+func (f *File) LoadRules() ([]rules.Rule, error) {
 	var all []rules.Rule
-	for _, name := range f.rules {
+	for _, named := range f.rules {
+		name := named.value
 		if name == Shipped {
 			shipped, err := ruleset.Load(grace)
 			if err != nil {
@@ -111,7 +112,7 @@ func (f *File) load() ([]rules.Rule, error) {
 		}
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fmt.Errorf("reading the rules of %q: %w", f.Path, err)
+			return nil, located(f.Path, named.at.problem("reading rules: %v", err))
 		}
 		own, err := rules.Load(path, data, grace)
 		if err != nil {
@@ -171,10 +172,10 @@ func (f *File) run(ctx context.Context, t *test, compiled []rules.Rule, o Option
 	r := ran{name: t.form.Name, coverage: p.cover.all}
 	r.Result = Result{
 		Name: t.form.Name, State: Passed, Waiting: t.form.Waiting, Duration: time.Since(began),
-		Failures: append([]Failure{}, p.failed...), Timeline: []string{},
+		Failures: append([]Failure{}, p.failed...), Timeline: []Event{},
 	}
 	for _, h := range p.log {
-		r.Timeline = append(r.Timeline, p.line(h))
+		r.Timeline = append(r.Timeline, p.event(h))
 	}
 	switch waits := t.form.Waiting != ""; {
 	case waits && len(p.failed) > 0:

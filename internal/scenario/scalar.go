@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/hint"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -43,18 +44,50 @@ func decode(n ast.Node, into any) error {
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil {
 		at := y.GetToken().Position
-		return place{at.Line, at.Column}.problem("%s", y.GetMessage()+known(y.GetMessage(), reflect.TypeOf(into).Elem()))
+		return place{at.Line, at.Column}.problem("%s", wording(y, reflect.TypeOf(into).Elem()))
 	}
 	return err
 }
 
-// known lists the keys that are there, where a key is not.
-func known(message string, t reflect.Type) string {
-	keys := keysOf(t)
-	if !strings.HasPrefix(message, "unknown field") || len(keys) == 0 {
-		return ""
+// wording says to people what the decoder says to programmers.
+func wording(err yaml.Error, into reflect.Type) string {
+	switch e := err.(type) {
+	case *yaml.UnknownFieldError:
+		keys, key := keysOf(into), e.GetToken().Value
+		if len(keys) == 0 {
+			return fmt.Sprintf("there is no key %q here", key)
+		}
+		return fmt.Sprintf("there is no key %q here%s; the keys are %s", key, hint.For(key, keys), strings.Join(keys, ", "))
+	case *yaml.TypeError:
+		return kindOf(e.DstType) + " belongs here"
+	case *yaml.UnexpectedNodeTypeError:
+		if e.Expected == ast.SequenceType {
+			return "a list belongs here"
+		}
+		return "a mapping of names to values belongs here"
+	case *yaml.OverflowError:
+		return e.SrcNum + " is too large"
 	}
-	return "; the keys are " + strings.Join(keys, ", ")
+	return err.GetMessage()
+}
+
+// kindOf names what belongs where a value of a type is read.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return kindOf(t.Elem())
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	}
+	return "a mapping of names to values"
 }
 
 func keysOf(t reflect.Type) (keys []string) {
@@ -138,6 +171,31 @@ func (w *words) UnmarshalYAML(n ast.Node) error {
 	one, err := text(n)
 	*w = words{one}
 	return err
+}
+
+// placedWords are words, each with its place.
+type placedWords []placed[string]
+
+// UnmarshalYAML implements the decoder's interface.
+func (w *placedWords) UnmarshalYAML(n ast.Node) error {
+	if _, ok := n.(*ast.SequenceNode); ok {
+		var list []placed[string]
+		err := decode(n, &list)
+		*w = append(placedWords{}, list...)
+		return err
+	}
+	one, err := text(n)
+	*w = placedWords{{placeOf(n), one}}
+	return err
+}
+
+// plain returns the words alone.
+func (w placedWords) plain() words {
+	all := make(words, 0, len(w))
+	for _, one := range w {
+		all = append(all, one.value)
+	}
+	return all
 }
 
 // span is a duration such as 90s, 10m, 72h, 14d or +20d5m.

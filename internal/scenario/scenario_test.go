@@ -11,7 +11,7 @@ import (
 func TestParseNamesThePlaceOfMistakes(t *testing.T) {
 	const world = "tests:\n- name: x\n  given:\n    certs: {shop: {}}\n    endpoints: {web: {count: 3, pattern: \"web-%02d.test:443\", serves: shop}, api: {serves: shop, addresses: 2}}\n  steps:\n"
 	for _, row := range []struct{ about, file, want string }{
-		{"a key that there is not", "tests: []\ninterwal: 5m\n", `s.yml:2:1: unknown field "interwal"; the keys are rules, now, interval, tests, coverage`},
+		{"a key that there is not", "tests: []\ninterwal: 5m\n", `s.yml:2:1: there is no key "interwal" here, did you mean "interval"?; the keys are rules, now, interval, tests, coverage`},
 		{"no tests", "now: 2026-03-01T00:00:00Z\n", "s.yml:1:1: there are no tests"},
 		{"a second document", "tests: []\n---\ntests: []\n", "s.yml:3:1: a second document"},
 		{"what is no YAML", "tests: [\n", "s.yml:1:"},
@@ -78,24 +78,32 @@ func TestExpectations(t *testing.T) {
 		{"another number of members", drift + "  - {at: 2h, expect: {alerts: [{rule: renewed-not-served, members: 2}]}}\n", "it has 5 members, expected 2"},
 		{"another severity", drift + "  - {at: 1h5m, expect: {alerts: [{rule: renewed-not-served, severity: critical}]}}\n", "its severity is warning, expected critical"},
 		{"another reason", drift + "  - {at: 2h, expect: {alerts: [{rule: renewed-not-served, because: rain}]}}\n", "expected to contain \"rain\""},
-		{"nothing is expected", drift + "  - {at: 2h, expect: {alerts: []}}\n", "firing, but not expected:\n  firing renewed-not-served of shop (critical)"},
-		{"some are enough", drift + "  - {at: 2h, expect: {some: true, alerts: []}}\n", ""},
-		{"nothing is there", "  - {at: 2h, expect: {alerts: [{rule: expired}]}}\n", "expected to be firing: {rule: expired}\nthere is none"},
+		{"nothing is expected", drift + "  - {at: 2h, expect: {alerts: []}}\n", "expected nothing else to be firing\nthere is:\n  firing renewed-not-served of shop (critical)"},
+		{"some are enough", drift + "  - {at: 2h, findings: {web: untrusted}, expect: {some: true, alerts: [{rule: chain-invalid}]}}\n", ""},
+		{"nothing is there", "  - {at: 2h, expect: {alerts: [{rule: expired}]}}\n", "expected firing: {rule: expired}\nthere is none"},
 		{"a rule that there is not", "  - {at: 2h, expect: {alerts: [{rule: expird}]}}\n", "there is no rule expird"},
 		{"it is pending, not firing", "  - {at: 2h, probe: {web: {error: timeout}}, expect: {alerts: [{rule: unreachable, subject: web-00}]}}\n", "it is pending, expected firing"},
 		{"pending, by a range", "  - {at: 2h, probe: {web-00..web-01: {error: timeout}}, expect: {alerts: [], pending: [{rule: unreachable, subject: web-00..web-01}]}}\n", ""},
 		{"pending among alerts", "  - {at: 2h, probe: {web-*: {error: timeout}}, expect: {alerts: [{rule: unreachable, subject: web, state: pending}]}}\n", ""},
 		{"told once", drift + "  - {at: 1h5m, expect: {notifications: [{kind: firing, rule: renewed-not-served, contains: was renewed}]}}\n  - {at: 1h6m, expect: {notifications: []}}\n", ""},
-		{"told, but not expected", drift + "  - {at: 1h5m, expect: {notifications: []}}\n", "told, but not expected:\n  firing renewed-not-served of shop"},
+		{"told, but not expected", drift + "  - {at: 1h5m, expect: {notifications: []}}\n", "expected nothing else to be told\ntold was:\n  firing renewed-not-served of shop"},
 		{"an action, and who has to agree", drift + "  - {at: 1h5m, expect: {actions: [{do: redeploy, certificate: shop, mode: approve}]}}\n", ""},
 		{"another mode", drift + "  - {at: 1h5m, expect: {actions: [{do: redeploy, mode: auto}]}}\n", "expected to be asked for: redeploy auto\nasked for is:\n  redeploy of shop (approve)"},
-		{"events", drift + "  - {at: 1h1m, expect: {events: renewed}, then: {serves: {web: shop2, api: shop2}}}\n  - {at: 1h2m, expect: {events: [deployed]}}\n", ""},
-		{"another event", drift + "  - {at: 2h, expect: {events: [deployed]}}\n", "expected events: deployed; there were: renewed"},
-		{"a certificate named with its later version", "  - {at: 1h, serves: {api/2: shop2}}\n  - {at: 2h, expect: {some: true, alerts: [{rule: served-newer}]}}\n", ""},
-		{"never, but it happens", drift + "  - {at: 2h}\n  never: [{rule: renewed-not-served}]\n", "happened 1 times, expected at most 0"},
+		{"events", drift + "  - {at: 1h1m, expect: {events: renewed}}\n  - {at: 1h2m, then: {serves: {web: shop2, api: shop2}}, expect: {events: [deployed]}}\n", ""},
+		{"another event", drift + "  - {at: 2h, expect: {events: [deployed]}}\n", "expected events: deployed\nthere were: renewed"},
+		{"a certificate named with its later version", "  - {at: 1h, stores: {shop: shop}, serves: {api/2: shop2}}\n  - {at: 2h, expect: {some: true, alerts: [{rule: served-newer}]}}\n", ""},
+		{"never, but it happens", drift + "  - {at: 2h}\n  never: [{rule: renewed-not-served}]\n", "expected this to happen never\nit happened once:"},
 		{"never more often", drift + "  - {at: 2h}\n  never: [{alert: {rule: renewed-not-served}, count_gt: 1}, {notification: update, count_gt: 1}, {action: renew}]\n", ""},
 		{"never an action", drift + "  - {at: 2h}\n  never: [{action: redeploy}]\n", "step redeploy of renewed-not-served"},
 		{"never a rule that there is not", "  - {at: 2h}\n  never: [{rule: expird}]\n", "there is no rule expird"},
+		{"then happens before what is expected", "  - {at: 1h, then: {findings: {web: untrusted}}, expect: {alerts: [{rule: chain-invalid}]}}\n", ""},
+		{"what then says is the last word", "  - {at: 1h, serves: {web: shop2}, then: {stores: {shop: shop}, serves: {web: shop}}, expect: {alerts: [], events: []}}\n  - {at: 2h, expect: {alerts: [], pending: []}}\n", ""},
+		{"what is served was stored", "  - {at: 1h, serves: {web: shop2}, expect: {events: [renewed], pending: [{rule: renewed-not-served}]}}\n  - {at: 2h, serves: {api: shop2}, expect: {events: [deployed]}}\n", ""},
+		{"the later one of two that are served", "  - {at: 1h, serves: {api: [shop3, shop2]}}\n  - {at: 2h, serves: {web: shop3, api: shop3}, expect: {events: [renewed, deployed]}}\n", ""},
+		{"an older one is served again", "  - {at: 1h, serves: {web: shop2, api: shop2}}\n  - {at: 2h, serves: {web: shop}}\n  - {at: 3h, expect: {alerts: [{rule: renewed-not-served}]}}\n", ""},
+		{"what is stored was said before", drift + "  - {at: 2h, serves: {web: shop3, api: shop3}}\n  - {at: 3h, expect: {alerts: [{rule: served-newer}], events: [renewed]}}\n", ""},
+		{"one alert for two expectations", drift + "  - {at: 2h, expect: {alerts: [{rule: renewed-not-served}, {rule: renewed-not-served, subject: shop}]}}\n", "one alert cannot meet two"},
+		{"one notification for two expectations", drift + "  - {at: 1h5m, expect: {notifications: [{kind: firing}, {rule: renewed-not-served}]}}\n", "one cannot meet two"},
 		{"facts in place of what was seen", "  - {at: 1h, facts: {shop: {remaining_ratio: 0.05, served_expires_in: 4d}}, expect: {some: true, alerts: [{rule: expiry-imminent}]}}\n  - {at: 2h, facts: {shop: {remaining_ratio: null, served_expires_in: null}}, expect: {alerts: []}}\n", ""},
 		{"an undecided fact stands still", drift + "  - {at: 2h, facts: {shop: {drift: {undecided: because}}}, serves: {web: shop2, api: shop2}}\n  - {at: 3h, expect: {alerts: [{rule: renewed-not-served}]}}\n", ""},
 	} {
@@ -115,7 +123,7 @@ func TestExpectations(t *testing.T) {
 func TestFailuresNameTheirPlace(t *testing.T) {
 	report := story(t, scenario.Options{}, "  - at: 2h\n    expect:\n      alerts:\n        - {rule: expired}\n        - {rule: revoked}\n")
 	failures := report.Tests[0].Failures
-	if len(failures) != 2 || failures[0].Place != "s.yml:10" || failures[1].Place != "s.yml:11" {
+	if len(failures) != 2 || failures[0].Line != 10 || failures[1].Line != 11 || failures[0].Column != 11 {
 		t.Errorf("the failures are %v", failures)
 	}
 }
@@ -136,13 +144,13 @@ func TestWaitingTestsDoNotFail(t *testing.T) {
 }
 
 func TestOnlySomeTests(t *testing.T) {
-	if report := story(t, scenario.Options{Only: regexp.MustCompile("^y")}, "  - {at: 1h}\n"); len(report.Tests) != 0 {
+	if report := story(t, scenario.Options{Only: regexp.MustCompile("^y")}, "  - {at: 1h, expect: {alerts: []}}\n"); len(report.Tests) != 0 {
 		t.Errorf("%d tests were run", len(report.Tests))
 	}
 }
 
 func TestCoverageCountsWhatWasTried(t *testing.T) {
-	report := story(t, scenario.Options{}, "  - {at: 1h, stores: {shop: shop2}}\n  - {at: 2h, findings: {web: untrusted}, expect: {some: true, alerts: []}}\n")
+	report := story(t, scenario.Options{}, "  - {at: 1h, stores: {shop: shop2}}\n  - {at: 2h, findings: {web: untrusted}, expect: {some: true, alerts: [{rule: chain-invalid}]}}\n")
 	fired, never := report.Coverage.Fired()
 	if fired != 2 || len(never) != len(report.Coverage.Rules)-2 {
 		t.Errorf("%d rules fired, want renewed-not-served and chain-invalid; never %v", fired, never)
@@ -159,7 +167,7 @@ func TestCoverageCountsWhatWasTried(t *testing.T) {
 }
 
 func TestDemandsOfCoverage(t *testing.T) {
-	file, err := scenario.Parse("s.yml", []byte("coverage: {rules: 1%, branches: 95%}\ntests:\n- name: x\n  steps: [{at: 1h}]\n"))
+	file, err := scenario.Parse("s.yml", []byte("coverage: {rules: 1%, branches: 95%}\ntests:\n- name: x\n  steps: [{at: 1h, expect: {alerts: []}}]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

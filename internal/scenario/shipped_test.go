@@ -43,7 +43,7 @@ func runFiles(t *testing.T, files []string) {
 				t.Logf("%s: %s in %s", r.State, r.Name, r.Duration)
 				if r.State == scenario.Failed {
 					for _, f := range r.Failures {
-						t.Errorf("%s: at %s: %s", f.Place, f.At, f.Message)
+						t.Error(f)
 					}
 				}
 			}

@@ -22,7 +22,7 @@ func notifications(log []happening) []notification {
 		if h.event != "" {
 			about := certmedic.Subject{Kind: certmedic.AboutCertificate, Certificate: h.certificate}
 			all = append(all, notification{h.event, certmedic.Incident{Subject: about, Severity: certmedic.SeverityInfo}})
-		} else if kind, told := alerting.KindOf(h.transition); told {
+		} else if kind, told := alerting.KindOf(h.transition); h.judged() && told {
 			all = append(all, notification{kind, h.transition.Incident})
 		}
 	}

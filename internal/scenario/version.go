@@ -21,15 +21,15 @@ type version struct {
 
 // issue makes the version of a name, issued an age ago.
 func issue(name string, form versionForm, now time.Time) *version {
-	life := time.Duration(form.Lifetime)
-	if life == 0 {
+	life := time.Duration(form.Lifetime.value)
+	if life <= 0 {
 		life = defaultLifetime
 	}
 	begins := now.Add(-time.Duration(form.Age))
 	return &version{form: form, facts: certmedic.CertFacts{
 		Subject: "CN=" + append(form.Names, name)[0], Issuer: orElse(form.Issuer, "R11"), Serial: string(fingerprint("serial " + name)[:18]),
 		SHA256: fingerprint(name), SPKISHA256: fingerprint("key of " + name), NotBefore: begins, NotAfter: begins.Add(life),
-		DNSNames: form.Names, KeyType: orElse(form.KeyType, "ec256"),
+		DNSNames: form.Names, KeyType: orElse(form.KeyType.value, "ec256"),
 	}}
 }
 
@@ -51,10 +51,13 @@ func (f versionForm) later(own versionForm) versionForm {
 	if len(own.Names) == 0 {
 		own.Names = f.Names
 	}
-	if own.Lifetime == 0 {
+	if own.Lifetime.value == 0 {
 		own.Lifetime = f.Lifetime
 	}
-	own.Issuer, own.KeyType = orElse(own.Issuer, f.Issuer), orElse(own.KeyType, f.KeyType)
+	if own.KeyType.value == "" {
+		own.KeyType = f.KeyType
+	}
+	own.Issuer = orElse(own.Issuer, f.Issuer)
 	return own
 }
 
@@ -67,6 +70,17 @@ func (v *version) dated(now time.Time) []certmedic.Finding {
 		return []certmedic.Finding{certmedic.NewFinding(certmedic.NotYetValid, "it begins at "+v.facts.NotBefore.UTC().Format(time.RFC3339))}
 	}
 	return nil
+}
+
+// turns returns when a date of the version has passed next, by a second: the daemon reads the
+// source again then. It is zero where no date lies ahead.
+func (v *version) turns(now time.Time) time.Time {
+	for _, date := range []time.Time{v.facts.NotBefore, v.facts.NotAfter} {
+		if passed := date.Add(time.Second); passed.After(now) {
+			return passed
+		}
+	}
+	return time.Time{}
 }
 
 // uncovered says that the version does not cover the name that clients ask for, where the

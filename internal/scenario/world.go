@@ -39,6 +39,9 @@ type cert struct {
 	facts    overrides
 	serves   []*endpoint
 
+	told bool // the story says itself what is stored
+	kept int  // the number of the latest version that is stored because it is served
+
 	walker *walker
 	unread bool                              // its source changed, or was never read
 	dates  []time.Time                       // of which the CA spoke

@@ -25,6 +25,9 @@ type Memory struct {
 	Known map[certmedic.Fingerprint]time.Time `json:"known"` // version → when it was first seen
 	Seen  map[string]certmedic.CertFacts      `json:"seen"`  // place → the leaf that was presented last
 
+	Stored  certmedic.Fingerprint `json:"stored,omitempty"`  // the version that the source held last, also while it cannot be read
+	Awaited bool                  `json:"awaited,omitempty"` // it is new, and was not seen everywhere yet
+
 	Newest Version   `json:"newest,omitzero"` // the version that began last
 	Ages   []float64 `json:"ages,omitempty"`  // the share of its lifetime at which each earlier version was replaced, oldest first
 }
@@ -36,9 +39,32 @@ type Version struct {
 	NotAfter  time.Time             `json:"not_after"`
 }
 
-// SaveRules keeps what the rules remember about a certificate.
-func (s *Store) SaveRules(certificate string, state rules.State) error {
-	return s.put(bucketRules, certificate, state)
+// SaveRules keeps what the rules remember, by certificate: all of it or, with an error, none.
+// What remembers nothing any more is removed.
+func (s *Store) SaveRules(all map[string]rules.State) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte(bucketRules))
+		for certificate, state := range all {
+			if state.Empty() {
+				if err := bucket.Delete([]byte(certificate)); err != nil {
+					return err
+				}
+				continue
+			}
+			data, err := json.Marshal(state)
+			if err != nil {
+				return fmt.Errorf("encoding %q: %w", certificate, err)
+			}
+			if err := bucket.Put([]byte(certificate), data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", bucketRules, err)
+	}
+	return nil
 }
 
 // Rules returns what the rules remember, by certificate.

@@ -30,9 +30,10 @@ func (s *Store) Renewals() (map[string]Renewal, error) {
 	all := map[string]Renewal{}
 	err := s.each(bucketRenewal, false, func(key string, value []byte) (bool, error) {
 		var r Renewal
-		err := decode(bucketRenewal, key, value, &r)
-		all[key] = r
-		return true, err
+		if decode(bucketRenewal, key, value, &r) == nil { // what cannot be read is asked for again
+			all[key] = r
+		}
+		return true, nil
 	})
 	return all, err
 }

@@ -99,7 +99,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 	}}}
 	memory := Memory{Bound: map[string]time.Time{"shop:443|192.0.2.1:443": start}, Known: map[certmedic.Fingerprint]time.Time{"aa": start}}
 	entry := alerting.Entry{ID: "1", Receiver: "ops"}
-	must(t, s.SaveRules("shop", state), s.SaveMemory(map[string]Memory{"shop": memory}), s.Record(action(1, "shop")),
+	must(t, s.SaveRules(map[string]rules.State{"shop": state}), s.SaveMemory(map[string]Memory{"shop": memory}), s.Record(action(1, "shop")),
 		s.SaveIncident(incident(1, "shop")), s.Outbox().Put(entry), s.Close())
 
 	check := func(s *Store) {

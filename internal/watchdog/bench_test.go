@@ -16,7 +16,7 @@ import (
 
 type silent struct{}
 
-func (silent) SaveRules(string, rules.State) error      { return nil }
+func (silent) SaveRules(map[string]rules.State) error   { return nil }
 func (silent) SaveMemory(map[string]store.Memory) error { return nil }
 func (silent) SaveIncident(certmedic.Incident) error    { return nil }
 func (silent) Probed(certmedic.Observation)             {}

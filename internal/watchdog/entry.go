@@ -20,9 +20,9 @@ type entry struct {
 	problems []certmedic.Finding              // of the stored version's chain, dates and names
 	kept     *watchedFile                     // what is watched in a file; nil: it is not, or was not read yet
 	turns    time.Time                        // when a date of what is stored passes next, so that it is to be read again; zero: none will
+	turning  bool                             // it has passed, and the source is being read
+	files    []certmedic.KeptFile             // those of the version that was read last
 	read     bool                             // the source was read at least once
-	version  certmedic.Fingerprint            // the version that was stored last, also while the source cannot be read
-	awaited  bool                             // a new version was stored and has not been seen everywhere yet
 	changed  time.Time                        // since when the stored version can be served: it appeared, or its deployment ended
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
@@ -138,15 +138,17 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 			stored.Lock.Since = e.stored.Lock.Since
 		}
 	}
-	renewed = has && e.version != "" && e.version != leaf.SHA256
-	if has {
-		e.version = leaf.SHA256
+	renewed = has && e.memory.Stored != "" && e.memory.Stored != leaf.SHA256
+	if has && e.memory.Stored != leaf.SHA256 {
+		e.memory.Stored, e.memory.Awaited, remember = leaf.SHA256, e.memory.Awaited || renewed, true
 	}
 	if renewed || freed || !e.read {
 		e.changed = now
 	}
-	e.awaited = e.awaited || renewed
-	e.stored, e.problems, e.read = &stored, problems, true
+	e.stored, e.problems, e.read, e.turning = &stored, problems, true, false
+	if has {
+		e.files = stored.Kept
+	}
 	for _, v := range stored.Known {
 		if _, ok := e.memory.Known[v]; !ok {
 			put(&e.memory.Known, v, now)
@@ -336,10 +338,10 @@ func (e *entry) stage() certmedic.Stage {
 
 // arrived reports, once for each new version, that it is served everywhere.
 func (e *entry) arrived(now time.Time) bool {
-	if !e.awaited || e.unseen(now) != "" || e.stage() != certmedic.StageServed {
+	if !e.memory.Awaited || e.unseen(now) != "" || e.stage() != certmedic.StageServed {
 		return false
 	}
-	e.awaited = false
+	e.memory.Awaited = false
 	return true
 }
 

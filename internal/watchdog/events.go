@@ -39,6 +39,7 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 		return
 	}
 	if e.arrived(now) {
+		w.rememberLocked(e)
 		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
 	}
 	w.judgeLocked(e, now)
@@ -76,7 +77,7 @@ func (w *Watchdog) turnLocked(e *entry, now time.Time) {
 	if e.turns.IsZero() || now.Before(e.turns) {
 		return
 	}
-	e.turns = time.Time{}
+	e.turns, e.turning = time.Time{}, true
 	w.rereadLocked(e)
 }
 
@@ -304,15 +305,17 @@ func (w *Watchdog) save(all map[string]store.Memory) {
 func (w *Watchdog) Inherit(before *Watchdog) {
 	before.mu.Lock()
 	defer before.mu.Unlock()
+	w.fleet = before.fleet
 	for name, old := range before.entries {
 		e, ok := w.entries[name]
 		if !ok {
 			continue
 		}
-		e.advice, e.budget = old.advice, old.budget
+		e.budget = old.budget
+		e.state, e.errors = old.state, old.errors // timers go on
 		if e.cert.Source == old.cert.Source {
-			e.stored, e.problems, e.read, e.changed, e.version = old.stored, old.problems, old.read, old.changed, old.version
-			e.awaited, e.drifting = old.awaited, maps.Clone(old.drifting)
+			e.stored, e.problems, e.read, e.changed = old.stored, old.problems, old.read, old.changed
+			e.memory.Stored, e.memory.Awaited, e.drifting = old.memory.Stored, old.memory.Awaited, maps.Clone(old.drifting)
 			if old.kept != nil {
 				e.kept = &watchedFile{Content: old.kept.Content} // to be judged anew, maybe for other roots
 			}

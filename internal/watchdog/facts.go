@@ -54,6 +54,9 @@ func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
 	c.StoredVersion = string(leaf.SHA256)
 	c.StoredExpiresIn = leaf.NotAfter.Sub(now)
 	c.StoredOK = !slices.ContainsFunc(e.problems, invalid)
+	if e.turning {
+		undecide(c.Undecided, "a date of what is stored has passed, it is being read again", "certificate.stored_ok")
+	}
 }
 
 // servedFacts decides about dates from what was presented last, so that they stay decidable
@@ -68,7 +71,9 @@ func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
 	c.Lifetime, c.RemainingRatio, c.ServedExpiresIn = first.Lifetime(), math.Inf(1), first.NotAfter.Sub(now)
 	c.ServedOK = true
 	var ending, expired rules.Support
-	for at, leaf := range e.shown() {
+	shown := e.shown()
+	for _, at := range slices.Sorted(maps.Keys(shown)) {
+		leaf := shown[at]
 		c.RemainingRatio = min(c.RemainingRatio, leaf.RemainingRatio(now))
 		c.ServedExpiresIn = min(c.ServedExpiresIn, leaf.NotAfter.Sub(now))
 		line := certmedic.Evidence{Source: at, Line: fmt.Sprintf("%s until %s", leaf.SHA256.Short(), leaf.NotAfter.UTC().Format(time.RFC3339))}
@@ -79,10 +84,10 @@ func (e *entry) servedFacts(c *rules.CertificateFacts, now time.Time) {
 		}
 	}
 	for name, o := range e.observed {
-		if why := e.old(name, now); why != "" {
-			undecide(c.Undecided, why, "certificate.served_ok")
-		}
-		c.ServedOK = c.ServedOK && !anyCritical(o)
+		c.ServedOK = c.ServedOK && (e.old(name, now) != "" || !anyCritical(o))
+	}
+	if why := e.unseen(now); c.ServedOK && why != "" {
+		undecide(c.Undecided, why, "certificate.served_ok")
 	}
 	for _, leaf := range e.memory.Seen {
 		c.ServedVersions = append(c.ServedVersions, string(leaf.SHA256))
@@ -163,30 +168,24 @@ func (e *entry) driftFacts(c *rules.CertificateFacts, now time.Time) {
 	}
 }
 
-// splitFacts says whether clients get different versions, by whom they are served. Those who
-// serve another version than the stored one, or than the one that was issued last, are its
-// members.
+// splitFacts says whether clients get different versions now, and where. Those who serve
+// another version than the stored one, or than the one that was issued last, are its members.
 func (e *entry) splitFacts(c *rules.CertificateFacts, now time.Time) {
-	newest, ok := e.stored.Leaf()
-	for _, leaf := range e.memory.Seen {
-		if !ok && leaf.NotBefore.After(newest.NotBefore) {
+	served := e.served(now)
+	newest, stored := e.stored.Leaf()
+	for _, at := range slices.Sorted(maps.Keys(served)) {
+		if leaf := served[at]; !stored && (leaf.NotBefore.After(newest.NotBefore) || leaf.NotBefore.Equal(newest.NotBefore) && leaf.SHA256 > newest.SHA256) {
 			newest = leaf
 		}
 	}
 	var support rules.Support
-	agree := false
-	for _, at := range slices.Sorted(maps.Keys(e.memory.Seen)) {
-		leaf := e.memory.Seen[at]
-		switch {
-		case e.stale(at, now):
-		case leaf.SHA256 == newest.SHA256:
-			agree = true
-		default:
+	for _, at := range slices.Sorted(maps.Keys(served)) {
+		if leaf := served[at]; leaf.SHA256 != newest.SHA256 {
 			support.Members = append(support.Members, spoken(at))
 			support.Evidence = append(support.Evidence, certmedic.Evidence{Source: spoken(at), Line: "serves " + leaf.SHA256.Short() + " until " + day(leaf.NotAfter)})
 		}
 	}
-	c.Split = agree && len(support.Members) > 0
+	c.Split = len(support.Members) > 0 && len(support.Members) < len(served)
 	c.Support["certificate.split"] = support
 	for name, o := range e.observed {
 		c.Split = c.Split || e.old(name, now) == "" && certmedic.HasFinding(o.Findings, certmedic.SplitServing)
@@ -197,6 +196,23 @@ func (e *entry) splitFacts(c *rules.CertificateFacts, now time.Time) {
 	if e.deploying() {
 		undecide(c.Undecided, "certbot is at work", "certificate.split")
 	}
+}
+
+// served returns the leaves that were presented at the last look, by place; not those of an
+// endpoint that was not probed since the stored version changed, or not for long.
+func (e *entry) served(now time.Time) map[string]certmedic.CertFacts {
+	served := map[string]certmedic.CertFacts{}
+	for name, o := range e.observed {
+		if o.Time.Before(e.changed) || e.old(name, now) != "" {
+			continue
+		}
+		for _, a := range e.speaking(o.Addresses) {
+			if leaf, ok := a.Leaf(); ok {
+				served[place(name, a.Address)] = leaf
+			}
+		}
+	}
+	return served
 }
 
 func driftLine(served, stored certmedic.CertFacts) string {
@@ -274,7 +290,7 @@ func (e *entry) findingFacts(c *rules.CertificateFacts, now time.Time) {
 	case e.deploying():
 		undecide(c.Undecided, "certbot is at work", "certificate.findings", "certificate.stored_findings")
 	case !e.read && e.cert.Source.Kind != certmedic.SourceNone:
-		undecide(c.Undecided, "the source was not read yet", "certificate.stored_findings")
+		undecide(c.Undecided, notRead, "certificate.stage", "certificate.stored_findings")
 	}
 }
 
@@ -305,6 +321,9 @@ func (e *entry) presented(c *rules.CertificateFacts, name string, now time.Time)
 	}
 }
 
+// notRead is why nothing can be said about a source at first.
+const notRead = "the source was not read yet"
+
 // add appends the codes of findings to a list, each once, and backs them.
 func add(c *rules.CertificateFacts, variable string, codes []string, at string, findings []certmedic.Finding) []string {
 	for _, f := range findings {
@@ -333,7 +352,11 @@ func back(c *rules.CertificateFacts, variable string, words []string, word strin
 // that stays as it was: an attempt to mend ends no incident, and begins none without its
 // evidence.
 func (e *entry) actionFacts(c *rules.CertificateFacts) {
-	leaf, _ := e.stored.Leaf()
+	leaf, ok := e.stored.Leaf()
+	if !ok && e.cert.Source.Kind != certmedic.SourceNone {
+		undecide(c.Undecided, "no stored version is known", "certificate.remediation", "certificate.refusal", "certificate.hook_exit_code")
+		return
+	}
 	a := e.action
 	if a == nil || a.Version != leaf.SHA256 {
 		return

@@ -56,13 +56,16 @@ func (e *entry) endpointFacts(ep certmedic.Endpoint, now time.Time) rules.Endpoi
 	f.Vanished = e.vanished(name, o)
 	f.Split = certmedic.HasFinding(o.Findings, certmedic.SplitServing)
 	var support rules.Support
-	for _, a := range e.speaking(o.Addresses) {
+	for _, a := range slices.Concat(e.speaking(o.Addresses), e.unresolved(name, o)) {
 		f.Addresses = append(f.Addresses, e.addressFacts(ep, a, now))
 	}
 	f.Findings = codes(o.Findings)
 	for _, a := range o.Addresses {
 		f.Findings = append(f.Findings, codes(a.Findings)...)
 		f.Reachable = f.Reachable || a.Reached()
+		if !a.Reached() {
+			f.Incomplete = rules.Incomplete{"endpoint.findings": spokenOf(name, a) + " presents no certificate"}
+		}
 		if a.Error != nil {
 			at := spokenOf(name, a)
 			support.Members = append(support.Members, at)
@@ -87,10 +90,13 @@ func (e *entry) vanished(name string, o certmedic.Observation) bool {
 	})
 }
 
+// codes lists the codes of findings but those that are for information only.
 func codes(findings []certmedic.Finding) []string {
 	all := make([]string, 0, len(findings))
 	for _, f := range findings {
-		all = append(all, string(f.Code))
+		if f.Severity != certmedic.SeverityInfo {
+			all = append(all, string(f.Code))
+		}
 	}
 	return all
 }
@@ -98,6 +104,9 @@ func codes(findings []certmedic.Finding) []string {
 func (e *entry) addressFacts(ep certmedic.Endpoint, a certmedic.AddressObservation, now time.Time) rules.AddressFacts {
 	f := rules.AddressFacts{IP: a.Address, Reachable: a.Reached(), Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
 	f.Findings = codes(a.Findings)
+	if !a.Reached() {
+		f.Incomplete = rules.Incomplete{"address.findings": a.Address + " presents no certificate"}
+	}
 	if a.TLS != nil {
 		f.TLSVersion = a.TLS.Version
 	} else {
@@ -112,22 +121,31 @@ func (e *entry) addressFacts(ep certmedic.Endpoint, a certmedic.AddressObservati
 	return f
 }
 
-// fileFacts are about the files of the version that is stored.
+// fileFacts are about the files of the version that is stored, also of those that are gone.
 func (e *entry) fileFacts(now time.Time) []rules.FileFacts {
-	files := make([]rules.FileFacts, 0, len(e.stored.Kept))
-	for _, k := range e.stored.Kept {
-		f := rules.FileFacts{Path: k.Path, Mode: fmt.Sprintf("%04o", k.Mode), Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
+	files := make([]rules.FileFacts, 0, len(e.files))
+	for _, k := range e.files {
+		f := rules.FileFacts{Path: k.Path, Undecided: rules.Undecided{}, Support: map[string]rules.Support{}}
+		if slices.Contains(e.stored.Kept, k) {
+			f.Mode = fmt.Sprintf("%04o", k.Mode)
+		}
 		if leaf, ok := e.stored.Leaf(); ok && k.Leaf {
 			f.ExpiresIn = leaf.NotAfter.Sub(now)
 		} else {
 			undecide(f.Undecided, k.Path+" holds no leaf", "file.expires_in")
 		}
 		for _, finding := range e.stored.Findings {
-			if strings.Contains(finding.Detail, k.Path) {
+			if mentions(finding.Detail, k.Path) {
 				f.Findings = append(f.Findings, string(finding.Code))
 			}
 		}
 		files = append(files, f)
 	}
 	return files
+}
+
+// mentions reports whether a text names a path, and not only one that begins with it.
+func mentions(text, path string) bool {
+	_, rest, found := strings.Cut(text, path)
+	return found && (rest == "" || strings.ContainsAny(rest[:1], " :;,\"')]"))
 }

@@ -24,7 +24,8 @@ type Self struct {
 
 // fleet is what the rules remember about certmedic itself. The watchdog's lock guards it.
 type fleet struct {
-	state rules.State
+	state  rules.State
+	errors map[string]string // by rule about the fleet, why it could not be asked
 }
 
 // judgeFleet has the rules judge certmedic itself.
@@ -42,14 +43,9 @@ func (w *Watchdog) judgeFleet(now time.Time) {
 	result := w.o.Engine.Evaluate(now, rules.Facts{Fleet: &facts}, w.fleet.state)
 	w.fleet.state = result.State
 	if len(result.Transitions) > 0 {
-		if err := w.o.State.SaveRules(fleetKey, w.fleet.state); err != nil {
-			w.o.Log.Error("keeping incidents of the fleet", "err", err)
-		}
+		w.saveRules(map[string]rules.State{fleetKey: w.fleet.state})
 	}
-	for _, re := range result.Errors {
-		w.o.Count.RuleFailed(re.Rule)
-		w.o.Log.Warn("a rule cannot be asked", "rule", re.Rule, "err", re.Err)
-	}
+	w.fleet.errors = w.failedLocked("", w.fleet.errors, result.Errors)
 	for _, t := range result.Transitions {
 		w.logLocked(t)
 		if t.Kind == certmedic.TransitionResolved {
@@ -66,6 +62,9 @@ func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 		Undecided: rules.Undecided{"fleet.failing_receivers": "nothing is known of single receivers"}, Support: map[string]rules.Support{},
 	}
 	failed := map[string]rules.Support{}
+	for rule, why := range w.fleet.errors {
+		failed[rule] = rules.Support{Members: []string{"the fleet"}, Evidence: []certmedic.Evidence{{Source: rule, Line: why}}}
+	}
 	for _, name := range w.order {
 		e := w.entries[name]
 		f.Endpoints += int64(len(e.cert.Endpoints))
@@ -126,18 +125,24 @@ func opened(s rules.State) []certmedic.Incident {
 
 // Survey asks every rule about all that is watched, and changes nothing.
 func (w *Watchdog) Survey(now time.Time) []rules.Tally {
-	var all []rules.Facts
+	return w.o.Engine.Survey(w.allFacts(now))
+}
+
+// allFacts returns what the rules would be asked about now.
+func (w *Watchdog) allFacts(now time.Time) []rules.Facts {
+	var self Self
 	if w.o.Self != nil {
-		self := w.o.Self()
-		w.mu.Lock()
-		fleet := w.fleetFactsLocked(self, now)
-		w.mu.Unlock()
-		all = append(all, rules.Facts{Fleet: &fleet})
+		self = w.o.Self() // may ask the watchdog
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	all := make([]rules.Facts, 0, len(w.order)+1)
+	if w.o.Self != nil {
+		fleet := w.fleetFactsLocked(self, now)
+		all = append(all, rules.Facts{Fleet: &fleet})
+	}
 	for _, name := range w.order {
 		all = append(all, w.entries[name].facts(now))
 	}
-	return w.o.Engine.Survey(all)
+	return all
 }

@@ -16,7 +16,7 @@ import (
 // not long ago, nothing drifts, and the observation says what the last one said, which was
 // made of the version that is stored now.
 func (e *entry) quiet(o certmedic.Observation, now time.Time) bool {
-	if !e.calm || e.awaited || len(e.drifting) > 0 || now.Sub(e.judged) >= judgeEvery {
+	if !e.calm || e.memory.Awaited || len(e.drifting) > 0 || now.Sub(e.judged) >= judgeEvery {
 		return false
 	}
 	last, ok := e.observed[e.name(o.Endpoint)]

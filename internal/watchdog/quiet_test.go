@@ -46,7 +46,7 @@ func TestQuiet(t *testing.T) {
 		{"one address more", nil, func(o *certmedic.Observation) { o.Addresses = append(o.Addresses, o.Addresses[0]) }, false},
 		{"a rule has something to say", func(e *entry) { e.calm = false }, nil, false},
 		{"the last judgement was long ago", func(e *entry) { e.judged = began.Add(-judgeEvery) }, nil, false},
-		{"a new version is awaited", func(e *entry) { e.awaited = true }, nil, false},
+		{"a new version is awaited", func(e *entry) { e.memory.Awaited = true }, nil, false},
 		{"the version changed between the two", func(e *entry) { e.changed = began.Add(time.Second / 2) }, nil, false},
 		{"the endpoint was never observed", func(e *entry) { clear(e.observed) }, nil, false},
 		{"the address drifts", func(e *entry) { e.drifting = map[string]time.Time{"a|b": began} }, nil, false},

@@ -27,20 +27,21 @@ import (
 
 // State is what the watchdog keeps over a restart.
 type State interface {
-	SaveRules(certificate string, state rules.State) error
+	SaveRules(byCertificate map[string]rules.State) error
 	SaveMemory(byCertificate map[string]store.Memory) error
 	SaveIncident(in certmedic.Incident) error
 }
 
-// Options are what a [Watchdog] needs. Every field is required but Interval, Self, Denied
-// and Proven.
+// Options are what a [Watchdog] needs. Every field is required but Interval, Partial, Self,
+// Denied and Proven.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
 	State        State
 	Rules        map[string]rules.State  // as kept
 	Memory       map[string]store.Memory // as kept
-	Actions      []certmedic.Action      // as journaled, newest first
+	Renewals     map[string]store.Renewal
+	Actions      []certmedic.Action // as journaled, newest first
 
 	Reader     disk.Reader
 	Probe      func(ctx context.Context, e certmedic.Endpoint) certmedic.Observation
@@ -49,6 +50,7 @@ type Options struct {
 	Warn, Crit inspect.Threshold
 
 	Interval time.Duration // in which every endpoint is observed, its time to answer included; 0: what was observed never gets old
+	Partial  bool          // discovery could not see everything that there is
 	Self     func() Self   // how certmedic itself is; nil: no rule about the fleet is asked
 
 	Denied func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: no list is known
@@ -100,6 +102,8 @@ type Watchdog struct {
 	polling map[string]*time.Timer // by certbot tree whose locks are held
 	unsaved map[string]bool        // certificates whose memory changed since [Watchdog.saveWatched]
 	fleet   fleet
+	gone    map[string]rules.State // by certificates that are not watched any more
+	moved   chan struct{}          // holds one token when what rules cannot be asked changed
 	readers sync.WaitGroup
 }
 
@@ -134,12 +138,17 @@ func Sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
 
 // New returns a watchdog that knows what was kept and has seen nothing yet.
 func New(o Options) *Watchdog {
-	w := &Watchdog{o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}, unsaved: map[string]bool{}}
+	w := &Watchdog{
+		o: o, entries: map[string]*entry{}, polling: map[string]*time.Timer{}, unsaved: map[string]bool{}, moved: make(chan struct{}, 1),
+	}
 	nothing := &certmedic.Stored{} // one for all whose sources are not read yet, or who have none
 	for i := range o.Certificates {
 		c := &o.Certificates[i]
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
 		e.stored, e.interval, e.denied = nothing, o.Interval, o.Denied
+		if kept, ok := o.Renewals[c.Name]; ok {
+			e.window(kept.Version, kept.Window)
+		}
 		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
 				e.acted(a)
@@ -149,6 +158,8 @@ func New(o Options) *Watchdog {
 		w.order = append(w.order, c.Name)
 	}
 	w.fleet.state = rules.Thaw(o.Rules[fleetKey])
+	w.gone = maps.Clone(o.Rules)
+	maps.DeleteFunc(w.gone, func(name string, _ rules.State) bool { return name == fleetKey || w.entries[name] != nil })
 	return w
 }
 
@@ -156,8 +167,12 @@ func New(o Options) *Watchdog {
 // changes facts.
 const judgeEvery = 15 * time.Second
 
-// saveEvery is how often is kept what has to be remembered about what is only watched.
-const saveEvery = time.Second
+// saveEvery is how often is kept what has to be remembered about what is only watched, and
+// saveTimersEvery how far timers of incidents have come.
+const (
+	saveEvery       = time.Second
+	saveTimersEvery = 10 * time.Second
+)
 
 // Start makes the watchdog judge what it is told from now on, until ctx ends. It comes before
 // anything that tells it something; Run follows.
@@ -171,10 +186,13 @@ func (w *Watchdog) Start(ctx context.Context) {
 func (w *Watchdog) Run(ctx context.Context) error {
 	defer w.readers.Wait()
 	defer w.stop()
-	tick, save := time.NewTicker(judgeEvery), time.NewTicker(saveEvery)
+	tick, save, timers := time.NewTicker(judgeEvery), time.NewTicker(saveEvery), time.NewTicker(saveTimersEvery)
 	defer tick.Stop()
 	defer save.Stop()
+	defer timers.Stop()
 	defer w.saveWatched()
+	defer w.saveTimers()
+	w.endGone(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -184,6 +202,10 @@ func (w *Watchdog) Run(ctx context.Context) error {
 			w.judgeFleet(time.Now())
 		case <-save.C:
 			w.saveWatched()
+		case <-timers.C:
+			w.saveTimers()
+		case <-w.moved:
+			w.judgeFleet(time.Now())
 		}
 	}
 }
@@ -228,9 +250,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 	e.state = result.State
 	e.calm = len(e.state.Instances) == 0 && len(result.Errors) == 0 && result.Next.IsZero()
 	if len(result.Transitions) > 0 {
-		if err := w.o.State.SaveRules(e.cert.Name, e.state); err != nil {
-			w.o.Log.Error("keeping incidents", "certificate", e.cert.Name, "err", err)
-		}
+		w.saveRules(map[string]rules.State{e.cert.Name: e.state})
 	}
 	for _, t := range result.Transitions {
 		w.announceLocked(e, t)
@@ -302,18 +322,24 @@ func (w *Watchdog) endedLocked(in certmedic.Incident) {
 	}
 }
 
-// failedLocked counts the rules that could not be asked about a certificate, says so in the
-// log when that is new, and returns them.
+// failedLocked counts the rules that could not be asked about a certificate, says in the log
+// which are new, has the fleet judged when there are others than before, and returns them.
 func (w *Watchdog) failedLocked(certificate string, before map[string]string, now []rules.RuleError) map[string]string {
-	if len(now) == 0 {
-		return nil
-	}
-	failed := make(map[string]string, len(now))
+	var failed map[string]string
 	for _, re := range now {
 		w.o.Count.RuleFailed(re.Rule)
-		failed[re.Rule] = re.Err.Error()
-		if before[re.Rule] != failed[re.Rule] {
+		if _, again := failed[re.Rule]; again {
+			continue // about another subject
+		}
+		put(&failed, re.Rule, re.Err.Error())
+		if _, known := before[re.Rule]; !known {
 			w.o.Log.Warn("a rule cannot be asked", "rule", re.Rule, "certificate", certificate, "err", re.Err)
+		}
+	}
+	if !maps.EqualFunc(failed, before, func(_, _ string) bool { return true }) {
+		select {
+		case w.moved <- struct{}{}:
+		default:
 		}
 	}
 	return failed

@@ -44,6 +44,7 @@ type scene struct {
 	rules  map[string]rules.State
 	ended  []certmedic.Incident
 	healed []time.Duration
+	reload bool // the next start is a reload
 }
 
 // lifetime is what is left of a version at the beginning: days, so that tests can outlive it.
@@ -100,7 +101,11 @@ func (s *scene) start(change func(*Options)) (stop func()) {
 	if change != nil {
 		change(&o)
 	}
+	before := s.w
 	s.w = New(o)
+	if s.reload {
+		s.w.Inherit(before)
+	}
 	s.w.Start(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -167,8 +172,8 @@ func (s *scene) SaveIncident(in certmedic.Incident) error {
 	return nil
 }
 
-func (s *scene) SaveRules(c string, state rules.State) error {
-	s.locked(func() { s.rules[c] = state })
+func (s *scene) SaveRules(all map[string]rules.State) error {
+	s.locked(func() { maps.Copy(s.rules, all) })
 	return nil
 }
 

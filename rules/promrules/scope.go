@@ -26,20 +26,27 @@ func scopes(about certmedic.SubjectKind, variables []string) []scope {
 	return []scope{{about, "", false}}
 }
 
-// labels returns those that name a subject of a level.
+// labels returns those that name a subject of a level. One Prometheus may scrape many
+// certmedics, whose certificates may have the same names.
 func (s scope) labels(level certmedic.SubjectKind) []string {
+	target := []string{"job", "instance"}
 	switch level {
 	case certmedic.AboutAddress:
-		return []string{"certificate", "endpoint", "address"}
+		return append(target, "certificate", "endpoint", "address")
 	case certmedic.AboutEndpoint:
-		return []string{"certificate", "endpoint"}
+		return append(target, "certificate", "endpoint")
 	case certmedic.AboutFleet:
-		return []string{"job", "instance"}
+		return target
 	}
+	return append(target, s.name())
+}
+
+// name is the label that tells the certificates of one certmedic apart.
+func (s scope) name() string {
 	if s.watched {
-		return []string{"endpoint"}
+		return "endpoint"
 	}
-	return []string{"certificate"}
+	return "certificate"
 }
 
 // fill makes PromQL of a template: "by ()" and "on ()" get the labels of the level, and

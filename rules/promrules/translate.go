@@ -218,7 +218,7 @@ func (t *translator) words(m meaning, l certmedic.SubjectKind, matchers ...strin
 // named returns the certificates of these names; what is only watched is named by its
 // endpoint.
 func (t *translator) named(words []string, want bool) set {
-	label := t.scope.labels(certmedic.AboutCertificate)[0]
+	label := t.scope.name()
 	if want {
 		return some(t.scope.matching(oneOf(label, words)))
 	}

@@ -38,53 +38,53 @@ func TestExpressions(t *testing.T) {
 	for _, row := range []struct{ sentence, about, when, want string }{
 		{
 			"a finding of an address", "address", `"revoked" in address.findings`,
-			`group by (certificate, endpoint, address) (certmedic_finding{code="revoked"})`,
+			`group by (job, instance, certificate, endpoint, address) (certmedic_finding{code="revoked"})`,
 		},
 		{
 			"several, in any form of words", "endpoint", `endpoint.findings.exists(f, f == "revoked" || f in ["expired", "weak_key"])`,
-			`group by (certificate, endpoint) (certmedic_finding{code=~"revoked|expired|weak_key"})`,
+			`group by (job, instance, certificate, endpoint) (certmedic_finding{code=~"revoked|expired|weak_key"})`,
 		},
 		{
 			"words are no regular expressions", "address", `address.tls_version in ["TLS 1.0", "TLS 1.1"]`,
-			`group by (certificate, endpoint, address) (certmedic_tls_info{version=~"TLS 1\\.0|TLS 1\\.1"})`,
+			`group by (job, instance, certificate, endpoint, address) (certmedic_tls_info{version=~"TLS 1\\.0|TLS 1\\.1"})`,
 		},
 		{
 			"who has no finding is everybody else", "address", `!("revoked" in address.findings)`,
-			`group by (certificate, endpoint, address) (` + probed + `) unless group by (certificate, endpoint, address) (certmedic_finding{code="revoked"})`,
+			`group by (job, instance, certificate, endpoint, address) (` + probed + `) unless group by (job, instance, certificate, endpoint, address) (certmedic_finding{code="revoked"})`,
 		},
 		{
 			"a comparison that does not hold is its opposite", "address", `!(address.remaining_ratio < 0.5)`,
-			`min by (certificate, endpoint, address) (certmedic_served_lifetime_remaining_ratio) >= 0.5`,
+			`min by (job, instance, certificate, endpoint, address) (certmedic_served_lifetime_remaining_ratio) >= 0.5`,
 		},
 		{
 			"durations are seconds", "address", `address.expires_in < days(2) + duration("90m")`,
-			`min by (certificate, endpoint, address) (certmedic_served_not_after_timestamp_seconds) - time() < 178200`,
+			`min by (job, instance, certificate, endpoint, address) (certmedic_served_not_after_timestamp_seconds) - time() < 178200`,
 		},
 		{
 			"a negative duration", "address", `address.expires_in < duration("-1h")`,
-			`min by (certificate, endpoint, address) (certmedic_served_not_after_timestamp_seconds) - time() < -3600`,
+			`min by (job, instance, certificate, endpoint, address) (certmedic_served_not_after_timestamp_seconds) - time() < -3600`,
 		},
 		{
 			"intervals are those of the configuration", "endpoint", `endpoint.missed_rounds >= 5.0`,
-			`(time() - max by (certificate, endpoint) (` + probed + `)) / 30 >= 5`,
+			`(time() - max by (job, instance, certificate, endpoint) (` + probed + `)) / 30 >= 5`,
 		},
 		{
 			"or, and and not, by De Morgan", "endpoint", `!(endpoint.split || endpoint.vanished && endpoint.missed_rounds > 2.0)`,
-			`(group by (certificate, endpoint) (` + probed + `) unless (group by (certificate, endpoint) (certmedic_finding{code="dns_failed"}) and ` +
-				`group by (certificate, endpoint) (certmedic_served_not_after_timestamp_seconds)) or (time() - max by (certificate, endpoint) (` + probed + `)) / 30 <= 2) ` +
-				`unless group by (certificate, endpoint) (certmedic_finding{code="split_serving"})`,
+			`(group by (job, instance, certificate, endpoint) (` + probed + `) unless (group by (job, instance, certificate, endpoint) (certmedic_finding{code="dns_failed"}) and ` +
+				`group by (job, instance, certificate, endpoint) (certmedic_served_not_after_timestamp_seconds)) or (time() - max by (job, instance, certificate, endpoint) (` + probed + `)) / 30 <= 2) ` +
+				`unless group by (job, instance, certificate, endpoint) (certmedic_finding{code="split_serving"})`,
 		},
 		{
 			"a comparison with true", "endpoint", `endpoint.split == true`,
-			`group by (certificate, endpoint) (certmedic_finding{code="split_serving"})`,
+			`group by (job, instance, certificate, endpoint) (certmedic_finding{code="split_serving"})`,
 		},
 		{
 			"presence is a certificate at one address", "endpoint", `endpoint.reachable != false`,
-			`group by (certificate, endpoint) (` + probed + ` unless ignoring (code) certmedic_finding` + unreached + `)`,
+			`group by (job, instance, certificate, endpoint) (` + probed + ` unless ignoring (code) certmedic_finding` + unreached + `)`,
 		},
 		{
 			"an endpoint by its address", "endpoint", `endpoint.address == "shop.test:443" && endpoint.split`,
-			`group by (certificate, endpoint) (` + probed + `{endpoint="shop.test:443"}) and group by (certificate, endpoint) (certmedic_finding{code="split_serving"})`,
+			`group by (job, instance, certificate, endpoint) (` + probed + `{endpoint="shop.test:443"}) and group by (job, instance, certificate, endpoint) (certmedic_finding{code="split_serving"})`,
 		},
 		{
 			"certmedic itself", "fleet", `fleet.queue_age > duration("5m")`,
@@ -110,53 +110,53 @@ func TestCertificatesAndWatched(t *testing.T) {
 	for _, row := range []struct{ sentence, when, managed, watched string }{
 		{
 			"a certificate has a name, what is only watched an endpoint", `certificate.stored_expires_in < days(1)`,
-			`min by (certificate) (certmedic_stored_not_after_timestamp_seconds{certificate!=""}) - time() < 86400`,
-			`min by (endpoint) (certmedic_stored_not_after_timestamp_seconds{certificate=""}) - time() < 86400`,
+			`min by (job, instance, certificate) (certmedic_stored_not_after_timestamp_seconds{certificate!=""}) - time() < 86400`,
+			`min by (job, instance, endpoint) (certmedic_stored_not_after_timestamp_seconds{certificate=""}) - time() < 86400`,
 		},
 		{
 			"what is only watched does not drift", `certificate.drift`,
-			`group by (certificate) (certmedic_finding{certificate!="",code="drift"})`, "",
+			`group by (job, instance, certificate) (certmedic_finding{certificate!="",code="drift"})`, "",
 		},
 		{
 			"nor does it say that of it", `!certificate.drift && "revoked" in certificate.findings`,
-			`group by (certificate) (certmedic_finding{certificate!="",code="revoked",address!=""})
-unless group by (certificate) (certmedic_finding{certificate!="",code="drift"})
-unless group by (certificate) (certmedic_finding{certificate!="",code=~"unreachable|dns_failed|timeout|starttls_failed|handshake_failed"})
-unless group by (certificate) (certmedic_stage{certificate!="",stage="deploying"} == 1)`,
-			`group by (endpoint) (certmedic_finding{certificate="",code="revoked"})`,
+			`group by (job, instance, certificate) (certmedic_finding{certificate!="",code="revoked",address!=""})
+unless group by (job, instance, certificate) (certmedic_finding{certificate!="",code="drift"})
+unless group by (job, instance, certificate) (certmedic_finding{certificate!="",code=~"unreachable|dns_failed|timeout|starttls_failed|handshake_failed"})
+unless group by (job, instance, certificate) (certmedic_stage{certificate!="",stage="deploying"} == 1)`,
+			`group by (job, instance, endpoint) (certmedic_finding{certificate="",code="revoked"})`,
 		},
 		{
 			"a rule may be about one kind only", `certificate.watched && certificate.split`, "",
-			`count by (endpoint) (group by (endpoint, sha256) (certmedic_served_info{certificate=""})) > 1`,
+			`count by (job, instance, endpoint) (group by (job, instance, endpoint, sha256) (certmedic_served_info{certificate=""})) > 1`,
 		},
 		{
 			"a number without a series is asked for only where 0 would count", `certificate.hook_exit_code != 0`,
-			`max by (certificate) (certmedic_hook_last_exit_code{certificate!=""}) != 0`, "",
+			`max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!=""}) != 0`, "",
 		},
 		{
 			"here it counts", `certificate.hook_exit_code == 0 && certificate.stage == "stored"`,
-			`(max by (certificate) (certmedic_hook_last_exit_code{certificate!=""}) or 0 * group by (certificate) (certmedic_leader{certificate!=""})) == 0
-and group by (certificate) (certmedic_stage{certificate!="",stage="stored"} == 1)`, "",
+			`(max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!=""}) or 0 * group by (job, instance, certificate) (certmedic_leader{certificate!=""})) == 0
+and group by (job, instance, certificate) (certmedic_stage{certificate!="",stage="stored"} == 1)`, "",
 		},
 		{
 			"findings for information are none", `"no_sct" in certificate.findings || certificate.split`,
-			`count by (certificate) (group by (certificate, sha256) (certmedic_served_info{certificate!=""})) > 1`,
-			`count by (endpoint) (group by (endpoint, sha256) (certmedic_served_info{certificate=""})) > 1`,
+			`count by (job, instance, certificate) (group by (job, instance, certificate, sha256) (certmedic_served_info{certificate!=""})) > 1`,
+			`count by (job, instance, endpoint) (group by (job, instance, endpoint, sha256) (certmedic_served_info{certificate=""})) > 1`,
 		},
 		{
 			"a certificate by its name", `certificate.name in ["shop", "mail"]`,
-			`group by (certificate) (certmedic_leader{certificate!="",certificate=~"shop|mail"})`,
-			`group by (endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",endpoint=~"shop|mail"} or certmedic_stored_not_after_timestamp_seconds{certificate="",endpoint=~"shop|mail"})`,
+			`group by (job, instance, certificate) (certmedic_leader{certificate!="",certificate=~"shop|mail"})`,
+			`group by (job, instance, endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",endpoint=~"shop|mail"} or certmedic_stored_not_after_timestamp_seconds{certificate="",endpoint=~"shop|mail"})`,
 		},
 		{
 			"a certificate by its label", `"team" in certificate.labels && certificate.labels["team"] == "payments"`,
-			`group by (certificate) (certmedic_leader{certificate!="",team!=""}) and group by (certificate) (certmedic_leader{certificate!="",team="payments"})`,
-			`group by (endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",team!=""} or certmedic_stored_not_after_timestamp_seconds{certificate="",team!=""})
-and group by (endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",team="payments"} or certmedic_stored_not_after_timestamp_seconds{certificate="",team="payments"})`,
+			`group by (job, instance, certificate) (certmedic_leader{certificate!="",team!=""}) and group by (job, instance, certificate) (certmedic_leader{certificate!="",team="payments"})`,
+			`group by (job, instance, endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",team!=""} or certmedic_stored_not_after_timestamp_seconds{certificate="",team!=""})
+and group by (job, instance, endpoint) (certmedic_probe_last_timestamp_seconds{certificate="",team="payments"} or certmedic_stored_not_after_timestamp_seconds{certificate="",team="payments"})`,
 		},
 		{
 			"another label is one at least", `!certificate.watched && certificate.labels.team != "payments"`,
-			`group by (certificate) (certmedic_leader{certificate!="",team!="payments",team!=""})`, "",
+			`group by (job, instance, certificate) (certmedic_leader{certificate!="",team!="payments",team!=""})`, "",
 		},
 	} {
 		got := map[bool]string{}
@@ -179,24 +179,24 @@ func TestLevels(t *testing.T) {
 		{
 			"the certificate's share of life", "address", `address.expires_in < share(0.1)`,
 			`certmedic_served_not_before_timestamp_seconds{certificate!=""})
-  or min by (certificate) (certmedic_stored_not_after_timestamp_seconds{certificate!=""} - certmedic_stored_not_before_timestamp_seconds{certificate!=""})
+  or min by (job, instance, certificate) (certmedic_stored_not_after_timestamp_seconds{certificate!=""} - certmedic_stored_not_before_timestamp_seconds{certificate!=""})
 ) * 0.1`,
 		},
 		{
 			"it is matched by the certificate", "address", `address.expires_in < share(0.1)`,
-			`{certificate!=""}) - time() < on (certificate) group_left () `,
+			`{certificate!=""}) - time() < on (job, instance, certificate) group_left () `,
 		},
 		{
 			"endpoints of what drifts", "endpoint", `!endpoint.reachable && certificate.drift`,
-			`and on (certificate) group by (certificate) (certmedic_finding{certificate!="",code="drift"})`,
+			`and on (job, instance, certificate) group by (job, instance, certificate) (certmedic_finding{certificate!="",code="drift"})`,
 		},
 		{
 			"all endpoints of what drifts", "endpoint", `certificate.drift`,
-			`group by (certificate, endpoint) (certmedic_probe_last_timestamp_seconds{certificate!=""}) and on (certificate) group by (certificate) (certmedic_finding{certificate!="",code="drift"})`,
+			`group by (job, instance, certificate, endpoint) (certmedic_probe_last_timestamp_seconds{certificate!=""}) and on (job, instance, certificate) group by (job, instance, certificate) (certmedic_finding{certificate!="",code="drift"})`,
 		},
 		{
 			"either of a certificate or of an address", "address", `certificate.drift || address.remaining_ratio < 0.1`,
-			"\nor min by (certificate, endpoint, address) (certmedic_served_lifetime_remaining_ratio",
+			"\nor min by (job, instance, certificate, endpoint, address) (certmedic_served_lifetime_remaining_ratio",
 		},
 	} {
 		got := promrules.Translate(condition(t, row.about, row.when), options)

@@ -190,6 +190,13 @@ func (w *world) awaitOutcome(n int, kind certmedic.OutcomeKind) certmedic.Action
 	return last
 }
 
+// restart restarts certmedic as its service manager does.
+func (w *world) restart() {
+	w.t.Helper()
+	w.must("systemctl restart certmedic")
+	w.awaitReady()
+}
+
 // view returns how certmedic sees the certificate now.
 func (w *world) view() watchdog.View {
 	w.t.Helper()

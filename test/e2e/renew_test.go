@@ -12,13 +12,13 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-const rulesFile = "/etc/certmedic/rules/late.yml"
+const lateRules = "/etc/certmedic/rules/late.yml"
 
 // watchLate has certmedic watch a certificate that certbot finds due, with a rule by which
 // the version that is stored now is late.
 func (w *world) watchLate(allow string) {
 	w.t.Helper()
-	w.WriteFile(rulesFile, fmt.Appendf(nil, `rules:
+	w.WriteFile(lateRules, fmt.Appendf(nil, `rules:
   - name: late
     about: certificate
     when: certificate.stored_version == "%s"
@@ -27,7 +27,7 @@ func (w *world) watchLate(allow string) {
     runbook: https://example.test/late
     ladder: [{do: notify}, {do: renew}]
 `, w.stored()), 0o644)
-	w.configure(plan{mode: certmedic.ModeAuto, allow: allow, rules: rulesFile})
+	w.configure(plan{mode: certmedic.ModeAuto, allow: allow, rules: lateRules})
 	w.start()
 }
 

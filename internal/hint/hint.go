@@ -1,4 +1,6 @@
-package rules
+// Package hint guesses what somebody meant who mistyped a word. Whoever reads what people
+// write asks it: configuration, rules, scenarios. It promises to guess only what is near.
+package hint
 
 import (
 	"cmp"
@@ -6,9 +8,9 @@ import (
 	"strings"
 )
 
-// hint returns `, did you mean "..."?` for the candidate that is nearest to the word, or
+// For returns `, did you mean "..."?` for the candidate that is nearest to the word, or
 // that alone begins with it; nothing where there is none.
-func hint(word string, candidates []string) string {
+func For(word string, candidates []string) string {
 	best, nearest := "", 1+min(2, len(word)/3)
 	var longer []string
 	for _, c := range candidates {
@@ -28,9 +30,9 @@ func hint(word string, candidates []string) string {
 	return fmt.Sprintf(", did you mean %q?", best)
 }
 
-// hintOrAll returns the hint for a word, or, where there is none, all candidates.
-func hintOrAll(word string, candidates []string) string {
-	return cmp.Or(hint(word, candidates), ", there are "+strings.Join(candidates, ", "))
+// OrAll returns the hint for a word, or, where there is none, all candidates.
+func OrAll(word string, candidates []string) string {
+	return cmp.Or(For(word, candidates), ", there are "+strings.Join(candidates, ", "))
 }
 
 // distance counts the letters to insert, remove, replace, or swap with their neighbour to
