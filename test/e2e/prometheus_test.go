@@ -138,10 +138,6 @@ func (w *world) alertNames() map[string]string {
 	return names
 }
 
-// apart is how much later Prometheus may see what certmedic sees: a scrape, an evaluation, and
-// the time that a machine under load takes for them.
-const apart = 8 * time.Second
-
 // awaitSameAlerts waits until certmedic says that exactly these fire, and then until
 // Prometheus says so.
 func (w *world) awaitSameAlerts(names map[string]string, want ...string) {
@@ -151,7 +147,7 @@ func (w *world) awaitSameAlerts(names map[string]string, want ...string) {
 	if !within {
 		w.fatalf("certmedic's incidents are %q, want %q; Prometheus's alerts are %q", ours, want, w.alertsFiring())
 	}
-	if theirs, within := w.awaitAlerts(want, apart, w.alertsFiring); !within {
+	if theirs, within := w.awaitAlerts(want, patience, w.alertsFiring); !within {
 		w.fatalf("Prometheus's alerts are %q, certmedic's incidents %q", theirs, ours)
 	}
 }
