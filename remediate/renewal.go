@@ -57,7 +57,7 @@ func rests(history []certmedic.Action, certificate string, life time.Duration) (
 		}
 		if issued(*a) {
 			if last == nil {
-				return a.EndedAt.Add(min(renewRest, life/3)), 0
+				return earlier(a.EndedAt, time.Now()).Add(min(renewRest, life/3)), 0
 			}
 			break
 		}
@@ -68,7 +68,16 @@ func rests(history []certmedic.Action, certificate string, life time.Duration) (
 	if last == nil {
 		return time.Time{}, 0
 	}
-	return last.EndedAt.Add(ledger.Pause(failed, random(last.ID))), failed
+	return earlier(last.EndedAt, time.Now()).Add(ledger.Pause(failed, random(last.ID))), failed
+}
+
+// earlier returns the earlier of two times: what the journal has from a clock that was ahead
+// must not hold back for longer than it would have.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // issued reports whether a renewal left a new version.
@@ -201,6 +210,10 @@ func (r *Remediator) renewed(ctx context.Context, a *certmedic.Action, before ce
 	}
 	if err := r.spend(ledger.KindCertificate, order(sight, false), func(e *ledger.Entry) { e.Version = leaf.SHA256 }); err != nil {
 		r.o.Log.Error("ledger", "action", a.ID, "err", err)
+	}
+	if r.denied(sight) {
+		detail := fmt.Sprintf("the new version %s has a key that is denied: have the next one made with a new key", leaf.SHA256.Short())
+		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reasonBadVersion, Detail: detail, Evidence: explained(run)}
 	}
 	if why := noBetter(sight, leaf, before); why != "" {
 		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reasonBadVersion, Detail: why, Evidence: explained(run)}

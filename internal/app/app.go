@@ -97,9 +97,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
-	if err := a.openVersions(); err != nil {
-		return errors.Join(err, s.Close())
-	}
+	a.openVersions()
 	return errors.Join(a.trim(), a.run(ctx), s.Close())
 }
 
@@ -248,6 +246,8 @@ func (a *App) generation() *generation {
 
 // The sentences of troubles.
 const (
+	notDenied   = "the list of denied keys cannot be read, so that every key counts as denied: see the log"
+	notCounted  = "what was spent of the limits of CAs cannot be read, so that nothing is ordered: see the log"
 	notReloaded = "the configuration was not reloaded and the old one goes on: see the log, or certmedic config check"
 	notWatched  = "what discovery found is not watched: see the log"
 )

@@ -28,7 +28,11 @@ func (a *App) kept() (kept, error) {
 	k.windows, errWindows = a.store.Renewals()
 	k.actions, errActions = a.store.Actions("", time.Now().Add(-recentActions))
 	k.book, errBook = ledger.New(a.store)
-	if err := errors.Join(errRules, errMemory, errWindows, errActions, errBook); err != nil {
+	if a.tell(notCounted, errBook) != nil {
+		a.o.Log.Error("nothing is ordered from a CA until this is mended", "err", errBook)
+		k.book = ledger.Closed(errBook)
+	}
+	if err := errors.Join(errRules, errMemory, errWindows, errActions); err != nil {
 		return kept{}, fmt.Errorf("reading what was kept: %w", err)
 	}
 	return k, nil

@@ -32,9 +32,7 @@ func OpenOffline(c *config.Config, writable bool, environ []string, version stri
 		return nil, err
 	}
 	a := &App{o: Options{Version: version, Environ: environ, Log: log}, store: s, metrics: metrics.New(version), config: c, dir: c.StateDir, offline: true}
-	if err := a.openVersions(); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
+	a.openVersions()
 	g, err := a.build(context.Background(), c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/renew"
 )
 
@@ -37,6 +39,18 @@ func renewals(c *config.Config) func(certmedic.Certificate) (renew.Way, error) {
 	}
 }
 
+// programs lists the files that a command names as what it runs.
+func programs(command string) []string {
+	var all []string
+	if words := strings.Fields(command); len(words) > 0 && filepath.IsAbs(words[0]) {
+		all = append(all, words[0])
+	}
+	if script := deploy.Script(command); script != "" {
+		all = append(all, script)
+	}
+	return all
+}
+
 // byCertbot returns how certbot renews a lineage, after a look at who may write what it reads
 // and runs.
 func byCertbot(source certmedic.Source) (renew.Certbot, error) {
@@ -46,7 +60,10 @@ func byCertbot(source certmedic.Source) (renew.Certbot, error) {
 		return way, err
 	}
 	way.WorkDir, way.LogsDir = conf.WorkDir, conf.LogsDir
-	read := []string{conf.Path, filepath.Join(source.ConfigDir, "cli.ini")}
+	read := []string{conf.Path, filepath.Join(source.ConfigDir, "cli.ini"), "/etc/letsencrypt/cli.ini"} // the last one always
+	for _, command := range conf.Commands() {
+		read = append(read, programs(command)...)
+	}
 	for _, kind := range []string{"pre", "deploy", "post"} {
 		hooks, err := filepath.Glob(filepath.Join(source.ConfigDir, "renewal-hooks", kind, "*"))
 		if err != nil {

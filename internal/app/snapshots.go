@@ -18,14 +18,14 @@ import (
 )
 
 // openVersions opens the list of denied keys and the kept versions in the state folder.
-func (a *App) openVersions() error {
+func (a *App) openVersions() {
 	denied, err := deny.Open(filepath.Join(a.dir, "denied-keys.json"))
-	if err != nil {
-		return err
+	if a.tell(notDenied, err) != nil {
+		a.o.Log.Error("reading the list of denied keys; nothing is installed until it can be read and certmedic is started again", "err", err)
+		denied = deny.Closed(err)
 	}
 	a.denied = denied
 	a.snapshots = snapshot.New(snapshot.Options{Dir: filepath.Join(a.dir, "snapshots"), Denied: denied.Denied})
-	return nil
 }
 
 // keeps reports whether the good versions of a certificate are kept. A copy of a private key

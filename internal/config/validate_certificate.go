@@ -75,7 +75,7 @@ func (v *validator) renew(key string, c Certificate) {
 		switch at := fmt.Sprintf("%s.certbot.args[%d]", key, i); {
 		case arg == "" || strings.ContainsRune(arg, 0):
 			v.errorf(at, "%q is no argument", arg)
-		case slices.Contains(setForCertbot(), name):
+		case givenToCertbot(name):
 			v.errorf(at, "%q is for certmedic to give", name)
 		}
 	}
@@ -86,11 +86,20 @@ func (v *validator) renew(key string, c Certificate) {
 	}
 }
 
+// givenToCertbot reports whether an argument is one of these, also where it is cut short, as
+// certbot takes them.
+func givenToCertbot(name string) bool {
+	short := len(name) > 1 && name[1] != '-' && (strings.HasPrefix(name, "-d") || strings.HasPrefix(name, "-c"))
+	return short || slices.ContainsFunc(setForCertbot(), func(set string) bool {
+		return name == set || len(name) > 3 && strings.HasPrefix(name, "--") && strings.HasPrefix(set, name)
+	})
+}
+
 // setForCertbot lists the arguments that say what is renewed, and whether for real.
 func setForCertbot() []string {
 	return []string{
 		"--cert-name", "--config-dir", "-d", "--domain", "--domains", "--force-renewal", "--renew-by-default",
-		"--dry-run", "--test-cert", "--staging", "-c", "--config",
+		"--dry-run", "--test-cert", "--staging", "-c", "--config", "--server",
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // defaultPath is searched where the command's environment has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// LookPath returns the absolute path of the program that [Run] would start for a command, and
+// says why it cannot be run.
+func LookPath(c Command) (string, error) { return lookPath(c) }
+
 // lookPath finds the program as the command's own environment and directory would, and
 // says why it cannot be run before anything was started.
 func lookPath(c Command) (string, error) {

@@ -82,6 +82,18 @@ func (c *RenewalConf) Line(key string) int {
 	return c.Top[key].Line
 }
 
+// Commands returns the commands that certbot runs before, during and after a renewal of the
+// lineage, as its configuration has them.
+func (c *RenewalConf) Commands() []string {
+	var all []string
+	for _, key := range []string{"pre_hook", "renew_hook", "deploy_hook", "post_hook"} {
+		if command := c.param(key); command != "" {
+			all = append(all, command)
+		}
+	}
+	return all
+}
+
 // HookLine returns the line of the deploy hook, 0 where there is none.
 func (c *RenewalConf) HookLine() int {
 	if c.param("renew_hook") != "" {

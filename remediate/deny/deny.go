@@ -39,7 +39,12 @@ type List struct {
 	writing sync.Mutex // held while the file is replaced
 	mu      sync.RWMutex
 	entries map[certmedic.Fingerprint]Entry
+	closed  error // why it cannot be read; then every key is denied
 }
+
+// Closed returns a list that denies every key and takes none, because the list in its place
+// cannot be read: what is on that is not known.
+func Closed(why error) *List { return &List{closed: why} }
 
 // Open reads the list in the file at path; without a file it is empty. A file that cannot be
 // read or holds anything else is an error: a list that lost an entry would let a key back in.
@@ -57,10 +62,12 @@ func Open(path string) (*List, error) {
 		return nil, fmt.Errorf("reading the list of denied keys %q: %w", path, err)
 	}
 	for _, e := range entries {
-		if _, ok := Parse(string(e.SPKI)); !ok {
+		spki, ok := Parse(string(e.SPKI))
+		if !ok {
 			return nil, fmt.Errorf("reading the list of denied keys %q: %q is no SHA-256 of a key", path, e.SPKI)
 		}
-		l.entries[e.SPKI] = e
+		e.SPKI = spki // however a person wrote it
+		l.entries[spki] = e
 	}
 	return l, nil
 }
@@ -71,6 +78,9 @@ func (l *List) Deny(e Entry) (entry Entry, known bool, err error) {
 	spki, ok := Parse(string(e.SPKI))
 	if !ok {
 		return Entry{}, false, fmt.Errorf("denying a key: %q is no SHA-256 of a key", e.SPKI)
+	}
+	if l.closed != nil {
+		return Entry{}, false, fmt.Errorf("denying key %q: %w", spki, l.closed)
 	}
 	e.SPKI = spki
 	l.writing.Lock()
@@ -94,7 +104,7 @@ func (l *List) Deny(e Entry) (entry Entry, known bool, err error) {
 // Denied reports whether the key with this SHA-256 of its SubjectPublicKeyInfo is on the list.
 func (l *List) Denied(spki certmedic.Fingerprint) bool {
 	_, ok := l.entry(spki)
-	return ok
+	return ok || l.closed != nil
 }
 
 // Entries returns every denied key, in the order in which they were denied.

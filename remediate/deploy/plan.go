@@ -98,7 +98,7 @@ func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error
 			basis = append(basis, stat(h.Path))
 			continue
 		}
-		for _, path := range []string{h.Path, script(h.Command)} {
+		for _, path := range []string{h.Path, Script(h.Command)} {
 			if path == "" {
 				continue
 			}
@@ -109,16 +109,16 @@ func Hooks(stored certmedic.Stored, hooks []Hook, environ []string) (Plan, error
 		p.Commands = append(p.Commands, Command{
 			Name: h.Command, Phase: PhaseHook, Argv: []string{"/bin/sh", "-c", h.Command}, Env: env, EnvDiff: added,
 		})
-		basis = append(basis, h.Command, stat(h.Path), stat(script(h.Command)))
+		basis = append(basis, h.Command, stat(h.Path), stat(Script(h.Command)))
 	}
 	p.Locks = []string{LockHooks}
 	p.Basis = digest(basis)
 	return p, nil
 }
 
-// script returns the script that a shell line such as "sh /srv/hook" runs by an interpreter;
+// Script returns the script that a shell line such as "sh /srv/hook" runs by an interpreter;
 // empty where the line has another form.
-func script(command string) string {
+func Script(command string) string {
 	words := strings.Fields(command)
 	if len(words) < 2 || !slices.Contains([]string{"sh", "bash", "dash", "python3", "perl"}, filepath.Base(words[0])) {
 		return ""

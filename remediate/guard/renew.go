@@ -27,6 +27,8 @@ func renewNeed(c Case) Decision {
 		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned", c.Certificate.Name)
 	case c.Needed && !c.Force && storedGood(c).Allowed():
 		return refuse(NewerStored, "a valid version that is stored is not served everywhere; a redeploy is the remedy")
+	case !c.ByHand && c.ServedNewer && !c.ServedDire:
+		return refuse(ServedNewer, "what is served was issued after the stored version, and is valid: there is no need for a third")
 	case !c.ByHand && !c.Renewal.Asked:
 		return refuse(NoNeed, "another version is stored than the one that a rule asked to have renewed")
 	}

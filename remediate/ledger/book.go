@@ -24,7 +24,12 @@ type Book struct {
 	mu      sync.Mutex
 	entries map[string]Entry
 	counted *total // nil: to be counted again
+	closed  error  // why it cannot be read; then nothing may be ordered
 }
+
+// Closed returns a book that allows no order and takes no entry, because the one in its place
+// cannot be read: what was spent is not known.
+func Closed(why error) *Book { return &Book{closed: why} }
 
 // total is what a book's entries are, and come to.
 type total struct {
@@ -43,6 +48,9 @@ func New(store Store) (*Book, error) {
 
 // Ask says whether an order may be placed now.
 func (b *Book) Ask(now time.Time, o Order) Decision {
+	if b.closed != nil {
+		return Decision{Reason: Paused, Detail: b.closed.Error()}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.withLocked(now, o)
@@ -61,6 +69,9 @@ func (b *Book) Balance(now time.Time, o Order) []Remaining {
 // and no order must be placed. No CA is left alone for longer than entries are kept, whatever it
 // asked for, unless it is to be for good.
 func (b *Book) Spend(e Entry) error {
+	if b.closed != nil {
+		return b.closed
+	}
 	e.Names = Normal(e.Names)
 	if !e.Until.IsZero() {
 		e.Until = earlier(e.Until, e.Time.Add(keepFor))
@@ -79,6 +90,9 @@ type Sourced struct {
 // Learn enters what archives tell that is not in the book yet, and forgets what does not matter any
 // more.
 func (b *Book) Learn(now time.Time, all []Sourced) error {
+	if b.closed != nil {
+		return b.closed
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var news []Entry
@@ -108,9 +122,13 @@ func (b *Book) writeLocked(entries []Entry) error {
 	return nil
 }
 
-// trimLocked forgets what does not matter any more.
+// trimLocked forgets what does not matter any more. Where everything seems to be long over, the
+// clock may be wrong, and nothing is forgotten.
 func (b *Book) trimLocked(now time.Time) error {
 	var old []string
+	if !slices.ContainsFunc(slices.Collect(maps.Values(b.entries)), func(e Entry) bool { return !e.over(now) }) {
+		return nil
+	}
 	for key, e := range b.entries {
 		if e.over(now) {
 			old = append(old, key)

@@ -45,13 +45,26 @@ func Explain(run certmedic.Run) Explanation {
 			e.Lines = append(e.Lines, line)
 		}
 	}
+	said := withoutDetails(text)
 	switch {
-	case lineWith(text, "urn:ietf:params:acme:error:ratelimited", "too many certificates", "too many failed authorizations", "too many new orders") != "":
-		e.Reason, e.Until = RateLimited, until(text)
 	case lineWith(text, "challenges have failed", "failed to authenticate some domains") != "":
 		e.Reason = ChallengeFailed
+	case lineWith(said, "urn:ietf:params:acme:error:ratelimited", "too many certificates", "too many failed authorizations", "too many new orders") != "":
+		e.Reason, e.Until = RateLimited, until(said)
 	}
 	return e
+}
+
+// withoutDetails leaves out the lines in which a CA quotes what it was answered by a server of
+// the name: anybody may have written that.
+func withoutDetails(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.Contains(strings.ToLower(line), "detail:") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // retryAfter is how Let's Encrypt says when an order may be placed again.

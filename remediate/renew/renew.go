@@ -14,9 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 
+	"github.com/certmedic/certmedic/internal/execx"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/remediate/deploy"
 )
@@ -58,9 +58,9 @@ func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
 	case len(w.Command) == 0:
 		return deploy.Plan{}, ErrNoWay
 	}
-	if filepath.IsAbs(c.Argv[0]) {
-		if err := ownership.Check(c.Argv[0]); err != nil {
-			return deploy.Plan{}, fmt.Errorf("checking %q: %w", c.Argv[0], err)
+	if path, err := execx.LookPath(execx.Command{Argv: c.Argv, Env: c.Env, Dir: "/"}); err == nil { // else it is not started
+		if err := ownership.Check(path); err != nil {
+			return deploy.Plan{}, fmt.Errorf("checking %q: %w", path, err)
 		}
 	}
 	return deploy.Plan{
