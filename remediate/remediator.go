@@ -59,6 +59,7 @@ type Options struct {
 	ClockDoubt func() string // why this machine's clock cannot be trusted; empty where nothing speaks against it
 	Windows    window.Set    // when actions may begin that nobody asked for by hand
 
+	Self           string   // path of certmedic's own program, which runs steps of its own in processes of their own
 	RunDir         string   // where the output of commands is kept while they run; 0700
 	Environ        []string // for commands
 	MaxPerHour     int      // actions in an hour, over all certificates; 0 is no limit

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -114,6 +115,13 @@ func (t *transaction) ranBefore(c deploy.Command) bool {
 func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.Run {
 	at := len(t.action.Runs)
 	dir := filepath.Join(t.dir, strconv.Itoa(at))
+	if len(c.Request) > 0 {
+		c.Argv = append(slices.Clone(c.Argv), dir+".request")
+		if err := t.request(dir+".request", c.Request); err != nil {
+			t.action.Runs = append(t.action.Runs, certmedic.Run{Name: c.Name, Argv: c.Argv, Result: certmedic.RunNotStarted, Detail: err.Error()})
+			return t.action.Runs[at]
+		}
+	}
 	t.action.Runs = append(t.action.Runs, certmedic.Run{
 		Name: c.Name, Argv: c.Argv, Result: certmedic.RunRunning, StartedAt: time.Now().UTC(), OutputDir: dir,
 	})
@@ -128,6 +136,17 @@ func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.R
 		t.r.o.Log.Error("journal", "action", t.action.ID, "err", err)
 	}
 	return t.action.Runs[at]
+}
+
+// request writes what a step of certmedic's own is asked for.
+func (t *transaction) request(path string, request []byte) error {
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	if err := os.WriteFile(path, request, 0o600); err != nil {
+		return fmt.Errorf("writing the request: %w", err)
+	}
+	return nil
 }
 
 // watched reports whether any address is bound. Without one a person asked for something that

@@ -27,6 +27,11 @@ type reader interface {
 	Denied(ctx context.Context) ([]deny.Entry, error)
 }
 
+// options are what the app needs of the process.
+func (e *environment) options(log *slog.Logger) app.Options {
+	return app.Options{Version: version, Environ: e.environ(), Self: e.self, Log: log}
+}
+
 // settings loads the configuration for a command that needs it.
 func (e *environment) settings() (*config.Config, error) {
 	c, _, err := app.Load(e.config())
@@ -46,7 +51,7 @@ func (e *environment) ask(ctx context.Context, f func(reader) error) error {
 	if err := f(client); !errors.Is(err, api.ErrNoDaemon) {
 		return asFailure(err)
 	}
-	offline, err := app.OpenOffline(c, false, nil, version, slog.New(slog.DiscardHandler))
+	offline, err := app.OpenOffline(c, false, e.options(slog.New(slog.DiscardHandler)))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &exitError{exitUsage, fmt.Errorf("no certmedic daemon is running, and %q holds no state", c.StateDir)}
@@ -96,7 +101,7 @@ func (e *environment) act(ctx context.Context, r api.ActionRequest) (api.ActionA
 	if !errors.Is(err, api.ErrNoDaemon) {
 		return answer, asFailure(err)
 	}
-	offline, err := app.OpenOffline(c, true, e.environ(), version, slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
 	if errors.Is(err, store.ErrBusy) {
 		return api.ActionAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
 	}

@@ -97,7 +97,7 @@ func (e *environment) deny(ctx context.Context, r api.DenyRequest) (api.DenyAnsw
 	if !errors.Is(err, api.ErrNoDaemon) {
 		return answer, asFailure(err)
 	}
-	offline, err := app.OpenOffline(c, true, e.environ(), version, slog.New(slog.DiscardHandler))
+	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.DiscardHandler)))
 	if errors.Is(err, store.ErrBusy) {
 		return api.DenyAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
 	}

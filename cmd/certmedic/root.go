@@ -27,6 +27,7 @@ type environment struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	environ        func() []string
+	self           string // path of this program; empty where that is not known
 
 	configFile string // of --config; empty where it was not given
 	json       bool
@@ -78,7 +79,7 @@ moves it on.`,
 	root.PersistentFlags().StringVar(&e.configFile, "config", "", "configuration file (default "+defaultConfig+" if there)")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "print JSON")
 	root.AddCommand(
-		newCheck(e), newServe(e), newConfig(e), newStatus(e), newIncidents(e), newHistory(e), newRedeploy(e), newReload(e), newSnapshots(e), newKey(e), newRenew(e), newRules(e), newMan(e),
+		newCheck(e), newServe(e), newConfig(e), newStatus(e), newIncidents(e), newHistory(e), newRedeploy(e), newReload(e), newSnapshots(e), newKey(e), newRenew(e), newRules(e), newMan(e), newStep(e),
 	)
 	return root
 }

@@ -21,7 +21,7 @@ import (
 const defaultListen = "127.0.0.1:9879"
 
 func newServe(e *environment) *cobra.Command {
-	o := app.Options{Version: version, Environ: e.environ()}
+	o := e.options(nil)
 	var level, format string
 	cmd := &cobra.Command{
 		Use:   "serve",

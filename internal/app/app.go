@@ -46,6 +46,7 @@ type Options struct {
 	WebConfigFile   string   // of exporter-toolkit: TLS and logins
 	Version         string
 	Environ         []string // for commands
+	Self            string   // path of certmedic's own program
 	Log             *slog.Logger
 	Reload          <-chan os.Signal         // asks for a reload of the configuration; may be nil
 	Ready           func(addresses []string) // called once everything runs; may be nil

@@ -238,7 +238,7 @@ func (s *site) testKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offline, err := app.OpenOffline(c, false, nil, "test", slog.New(slog.DiscardHandler))
+	offline, err := app.OpenOffline(c, false, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func TestActByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offline, err := app.OpenOffline(c, true, os.Environ(), "test", slog.New(slog.DiscardHandler))
+	offline, err := app.OpenOffline(c, true, app.Options{Version: "test", Environ: os.Environ(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := app.OpenOffline(c, true, nil, "test", slog.New(slog.DiscardHandler)); !errors.Is(err, store.ErrBusy) {
+	if _, err := app.OpenOffline(c, true, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler)}); !errors.Is(err, store.ErrBusy) {
 		t.Errorf("acting beside a daemon: %v", err)
 	}
 	if _, err := d.client.Status(t.Context()); err != nil {

@@ -116,7 +116,7 @@ func (a *App) join(g *generation) error {
 		Journal: a.store, Denied: a.denied.Denied,
 		Frozen:  func() bool { return exists(c.Remediation.FreezeFile) },
 		Changed: func(act certmedic.Action) { a.metrics.Acted(act); g.watchdog.Acted(act) },
-		Log:     a.o.Log, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
+		Log:     a.o.Log, Self: a.o.Self, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
 		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
 		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
 		ClockDoubt: g.clockDoubt, Windows: g.windows,

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -19,10 +18,10 @@ type Offline struct {
 	g   *generation
 }
 
-// OpenOffline opens the state, to act if writable and else to read. Whoever acts holds the
-// state alone, as the daemon does. [store.ErrBusy] says that a daemon, or another command,
+// OpenOffline opens the state, to act if writable and else to read. Of the options Version, Environ,
+// Self and Log count. Whoever acts holds the state alone, as the daemon does. [store.ErrBusy] says that a daemon, or another command,
 // holds it.
-func OpenOffline(c *config.Config, writable bool, environ []string, version string, log *slog.Logger) (*Offline, error) {
+func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	open := store.OpenRead
 	if writable {
 		open = store.Open
@@ -31,7 +30,7 @@ func OpenOffline(c *config.Config, writable bool, environ []string, version stri
 	if err != nil {
 		return nil, err
 	}
-	a := &App{o: Options{Version: version, Environ: environ, Log: log}, store: s, metrics: metrics.New(version), config: c, dir: c.StateDir, offline: true}
+	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir, offline: true}
 	a.openVersions()
 	g, err := a.build(context.Background(), c)
 	if err != nil {

@@ -87,7 +87,7 @@ func (s *site) testDenied(t *testing.T, spki certmedic.Fingerprint) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offline, err := app.OpenOffline(c, true, nil, "test", slog.New(slog.DiscardHandler))
+	offline, err := app.OpenOffline(c, true, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ type Phase string
 // The phases of a plan's commands.
 const (
 	PhaseHook   Phase = "hook"
+	PhaseSource Phase = "source" // changes the source itself
 	PhaseRenew  Phase = "renew"
 	PhaseTest   Phase = "test"
 	PhaseReload Phase = "reload"
@@ -54,6 +55,7 @@ type Command struct {
 	Argv    []string `json:"argv"`
 	Env     []string `json:"-"`
 	EnvDiff []string `json:"env,omitempty"` // what is added to certmedic's own environment
+	Request []byte   `json:"-"`             // of a step of certmedic's own: written to a file, 0600, whose path becomes the last argument
 }
 
 // File is one file of a plan.

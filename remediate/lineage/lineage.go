@@ -1,0 +1,43 @@
+// Package lineage writes into a certbot lineage as certbot itself does: a further version, or
+// a pin that keeps certbot from renewing. The command `certmedic step lineage` calls it, in a
+// process of its own, because POSIX locks end when a process closes any descriptor of a lock
+// file, and the watchdog opens these files to ask who holds them.
+//
+// It promises that it writes only while it holds certbot's three locks, that a killed process
+// leaves nothing that certbot stumbles over, and that whatever it did can be taken back.
+package lineage
+
+import (
+	"github.com/certmedic/certmedic"
+)
+
+// Place is where a lineage is kept, as certbot's own files name it.
+type Place struct {
+	Lineage   string `json:"lineage"`    // its name, as in renewal/NAME.conf
+	ConfigDir string `json:"config_dir"` // certbot's folder
+	WorkDir   string `json:"work_dir"`   // empty: certbot's default
+	LogsDir   string `json:"logs_dir"`   // empty: certbot's default
+	Conf      string `json:"conf"`       // renewal/NAME.conf
+	Live      string `json:"live"`       // the folder of the four links
+	Archive   string `json:"archive"`    // the folder of the numbered files
+}
+
+// Do says what a request asks for.
+type Do string
+
+// What can be asked for.
+const (
+	Append  Do = "append"  // add the files as version N+1 and let the links lead to it
+	Retract Do = "retract" // take back what an Append of the same request did
+	Pin     Do = "pin"     // keep certbot from renewing: autorenew = False; with Version, also lead the links to it
+	Unpin   Do = "unpin"   // what Pin changed is as it was before
+)
+
+// Request is what `certmedic step lineage` is asked for.
+type Request struct {
+	Do      Do                    `json:"do"`
+	Place   Place                 `json:"place"`
+	Files   certmedic.StoredFiles `json:"files"`   // of Append: where the parts are now, in PEM
+	Version certmedic.Fingerprint `json:"version"` // of the leaf in Files, or of the archive's version to lead to
+	Work    string                `json:"work"`    // a folder, 0700, that remembers what was done, for Retract and Unpin
+}
