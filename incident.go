@@ -67,6 +67,8 @@ type Incident struct {
 	ClearedAt time.Time     `json:"cleared_at,omitzero"` // the condition no longer holds, keep_firing_for runs
 	EndedAt   time.Time     `json:"ended_at,omitzero"`
 	NextStep  string        `json:"next_step,omitempty"` // what happens next, with its time
+	Told      Step          `json:"told,omitzero"`       // the last rung that asked to tell people; Do is empty while none did
+	ToldAt    time.Time     `json:"told_at,omitzero"`    // when it did
 }
 
 // Open reports whether the incident is pending or firing.

@@ -22,6 +22,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/certmedic/certmedic"
 )
 
 const (
@@ -36,9 +38,17 @@ type Options struct {
 	Outbox    Outbox        // nil: what is undelivered is lost when the process ends
 	GroupWait time.Duration // how long the first event of a conversation waits for others
 
-	// Told are incidents that fire since before the start. Their receivers, by the
-	// routes, are assumed to know of them, except where the outbox says otherwise.
-	Told []Event
+	// Open are the incidents that fire since before the start, each as people should know of
+	// it; those of which nobody was to be told yet have no Step. What the outbox says that
+	// receivers know is held against them: they are told what they missed, and of what ended.
+	Open []Event
+
+	// Silenced reports whether people are not to be told of an event now; nil: never. What was
+	// silenced is told by Unmute, if it fires still.
+	Silenced func(e Event, now time.Time) bool
+
+	// Fallback are the receivers that are told what another one rejected for good.
+	Fallback []string
 
 	Log   *slog.Logger                   // nil logs nothing
 	Count func(receiver, outcome string) // nil counts nothing; see [Outcomes]
@@ -63,6 +73,9 @@ func New(opts Options) (*Alerter, error) {
 	if opts.Count == nil {
 		opts.Count = func(string, string) {}
 	}
+	if opts.Silenced == nil {
+		opts.Silenced = func(Event, time.Time) bool { return false }
+	}
 	if len(opts.Routes) == 0 {
 		opts.Routes = []Route{{To: slices.Sorted(maps.Keys(opts.Receivers))}}
 	}
@@ -79,12 +92,6 @@ func New(opts Options) (*Alerter, error) {
 	for name := range opts.Receivers {
 		a.queues[name] = newQueue(name)
 	}
-	for _, e := range opts.Told {
-		e = e.presentable()
-		for _, name := range receivers(opts.Routes, e) {
-			a.queues[name].remember(e, delivered)
-		}
-	}
 	return a, nil
 }
 
@@ -97,6 +104,11 @@ func checkRoutes(opts Options) error {
 			}
 		}
 	}
+	for _, name := range opts.Fallback {
+		if opts.Receivers[name] == nil {
+			errs = append(errs, fmt.Errorf("fallback: no receiver %q", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -106,11 +118,11 @@ func (a *Alerter) pipeline(name string) Stage {
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
 	return Series{
-		mute{queue: q, drop: drop},
+		mute{queue: q, silenced: a.opts.Silenced, drop: drop},
 		group{queue: q, wait: a.opts.GroupWait, drop: drop, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
 		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: drop},
-		notify{receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count},
+		notify{receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name)},
 	}
 }
 
@@ -139,6 +151,61 @@ func (a *Alerter) enqueue(q *queue, it Item) {
 		a.opts.Count(q.receiver, OutcomeDropped)
 		a.opts.Log.Error("notification dropped, too many wait", "receiver", q.receiver, "conversation", it.Event.Conversation())
 	}
+}
+
+// diverter hands what a receiver rejected for good to the fallback. What that rejects is lost,
+// and in the log.
+func (a *Alerter) diverter(name string) func([]Item, error) {
+	return func(items []Item, err error) {
+		if slices.Contains(a.opts.Fallback, name) {
+			return
+		}
+		for _, it := range items {
+			e := it.Event
+			e.Undelivered = fmt.Sprintf("%s rejected it: %s", name, clean(err.Error()))
+			for _, to := range a.opts.Fallback {
+				a.enqueue(a.queues[to], Item{Event: e, slot: &slot{entry: newEntry(to, e)}})
+			}
+		}
+	}
+}
+
+// Unmute tells what was silenced and is not any more. Call it when a silence ends, and now and
+// then, because silences run out.
+func (a *Alerter) Unmute(now time.Time) {
+	for name, q := range a.queues {
+		for _, e := range q.unmute(func(e Event) bool { return a.opts.Silenced(e, now) }) {
+			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+		}
+	}
+}
+
+// Acknowledge tells everybody who knows of a conversation that somebody looks after it. It
+// reports whether anybody does.
+func (a *Alerter) Acknowledge(conversation string, ack Ack) bool {
+	known := false
+	for name, q := range a.queues {
+		e, ok := q.newestIn(conversation)
+		if !ok {
+			continue
+		}
+		known = true
+		e.Kind, e.Time, e.Ack, e.Step = KindAcknowledged, ack.At, &ack, certmedic.Step{}
+		a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+	}
+	return known
+}
+
+// Failing returns the receivers that do not take what they are sent, sorted.
+func (a *Alerter) Failing() []string {
+	failing := []string{}
+	for name, q := range a.queues {
+		if q.failing() {
+			failing = append(failing, name)
+		}
+	}
+	slices.Sort(failing)
+	return failing
 }
 
 // drop takes an item that will not be sent out of the outbox.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,7 +327,7 @@ func TestWhatIsUndeliveredSurvivesARestart(t *testing.T) {
 
 		ops := &alertingtest.Recorder{}
 		// The rules know that a fires, but nobody was told for sure.
-		second := start(t, alerting.Options{Receivers: one(ops), Outbox: first.outbox, Told: []alerting.Event{firing("a")}})
+		second := start(t, alerting.Options{Receivers: one(ops), Outbox: first.outbox, Open: []alerting.Event{firing("a")}})
 		sleep(time.Minute)
 		wantStory(t, ops, "firing: firing a")
 		first.wantOutbox(0)
@@ -335,13 +337,179 @@ func TestWhatIsUndeliveredSurvivesARestart(t *testing.T) {
 
 func TestAReceiverIsNotToldAgainAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		first := start(t, alerting.Options{Receivers: one(&alertingtest.Recorder{})})
+		first.Tell(firing("a"))
+		first.Tell(firing("b"))
+		sleep(time.Minute)
+		first.stop()
+
 		ops := &alertingtest.Recorder{}
-		w := start(t, alerting.Options{Receivers: one(ops), Told: []alerting.Event{firing("a"), firing("b")}})
+		w := start(t, alerting.Options{Receivers: one(ops), Outbox: first.outbox, Open: []alerting.Event{asked("a"), asked("b")}})
 		w.Tell(firing("a"))
 		sleep(time.Minute)
 		w.Tell(resolved("a"))
 		sleep(time.Minute)
 		wantStory(t, ops, "firing: resolved a") // b still fires
+		w.stop()
+	})
+}
+
+// asked is a firing incident of which a rung of its ladder asked to tell.
+func asked(id string) alerting.Event {
+	e := firing(id)
+	e.Step = certmedic.Step{Do: certmedic.StepNotify}
+	return e
+}
+
+func TestWhatWasMissedIsToldAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := start(t, alerting.Options{Receivers: one(&alertingtest.Recorder{})})
+		first.Tell(firing("over"))
+		first.Tell(firing("stays"))
+		sleep(time.Minute)
+		first.stop()
+
+		ops := &alertingtest.Recorder{}
+		// certmedic was killed after the rules had kept these, and before anybody was told.
+		w := start(t, alerting.Options{
+			Receivers: one(ops), Outbox: first.outbox,
+			Open: []alerting.Event{asked("stays"), asked("missed"), firing("not-to-be-told-yet")},
+		})
+		sleep(time.Minute)
+		wantStory(t, ops, "firing: firing missed resolved over")
+		if open := ops.Delivered()[0].Open; len(open) != 2 || open[0].Incident.ID+open[1].Incident.ID != "missedstays" {
+			t.Errorf("what fires is told as %+v", open)
+		}
+		w.stop()
+	})
+}
+
+func TestASilenceDefersUntilItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var quiet atomic.Bool
+		ops := &alertingtest.Recorder{}
+		w := start(t, alerting.Options{
+			Receivers: one(ops), Routes: []alerting.Route{{To: []string{"ops"}, Events: true}},
+			Silenced: func(alerting.Event, time.Time) bool { return quiet.Load() },
+		})
+		w.Tell(firing("before"))
+		sleep(time.Minute)
+		quiet.Store(true)
+		w.Tell(firing("a"))
+		w.Tell(firing("short"))
+		w.Tell(event(alerting.KindRenewed, "", certmedic.SeverityInfo))
+		sleep(time.Minute)
+		w.Tell(resolved("short"))
+		w.Tell(resolved("before"))
+		sleep(time.Minute)
+		wantStory(t, ops, "firing: firing before; resolved: resolved before")
+		w.Unmute(time.Now())
+		sleep(time.Minute)
+		quiet.Store(false)
+		w.Unmute(time.Now())
+		sleep(time.Minute)
+		w.Tell(resolved("a"))
+		sleep(time.Minute)
+		wantStory(t, ops, "firing: firing before; resolved: resolved before; firing: firing a; resolved: resolved a")
+		w.wantOutbox(0)
+		w.stop()
+	})
+}
+
+func TestAnAcknowledgementIsToldToWhoKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		knows, other := &alertingtest.Recorder{}, &alertingtest.Recorder{}
+		w := start(t, alerting.Options{
+			Receivers: map[string]alerting.Notifier{"knows": knows, "other": other}, Routes: []alerting.Route{{To: []string{"knows"}}},
+		})
+		ack := alerting.Ack{By: "ann", Via: "slack", At: time.Now()}
+		if w.Acknowledge("certmedic/shop/e1", ack) {
+			t.Error("what nobody knows of was acknowledged")
+		}
+		w.Tell(firing("a"))
+		sleep(time.Minute)
+		if !w.Acknowledge("certmedic/shop/e1", ack) {
+			t.Error("it is not known")
+		}
+		sleep(time.Minute)
+		w.Tell(event(alerting.KindUpdate, "a", certmedic.SeverityCritical))
+		sleep(time.Minute)
+		wantStory(t, knows, "firing: firing a; firing: acknowledged a; firing: update a")
+		wantStory(t, other, "")
+		if n := knows.Delivered()[2]; n.Ack == nil || n.Ack.By != "ann" {
+			t.Errorf("the acknowledgement is forgotten: %+v", n.Ack)
+		}
+		w.stop()
+	})
+}
+
+func TestWhatIsRejectedGoesToTheFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops := &alertingtest.Recorder{Answer: func(int) (bool, error) { return false, errors.New("channel_not_found") }}
+		mail := &alertingtest.Recorder{}
+		w := start(t, alerting.Options{
+			Receivers: map[string]alerting.Notifier{"ops": ops, "mail": mail}, Routes: []alerting.Route{{To: []string{"ops"}}}, Fallback: []string{"mail"},
+		})
+		w.Tell(firing("a"))
+		sleep(time.Minute)
+		wantStory(t, mail, "firing: firing a")
+		if got := mail.Delivered()[0].Events[0].Undelivered; got != "ops rejected it: channel_not_found" {
+			t.Errorf("the fallback is told %q", got)
+		}
+		if got := w.Failing(); !slices.Equal(got, []string{"ops"}) {
+			t.Errorf("failing are %q", got)
+		}
+		w.stop()
+	})
+}
+
+// rememberer keeps a line of each conversation.
+type rememberer struct{ alertingtest.Recorder }
+
+func (r *rememberer) Notify(ctx context.Context, n alerting.Notification) (bool, error) {
+	retry, err := r.Recorder.Notify(ctx, n)
+	return retry, errors.Join(err, n.Remember(fmt.Appendf(nil, "%q", n.Events[0].Incident.ID)))
+}
+
+func TestANotifierRemembersOverARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := start(t, alerting.Options{Receivers: one(&rememberer{})})
+		first.Tell(firing("a"))
+		sleep(time.Minute)
+		first.stop()
+		ops := &rememberer{}
+		w := start(t, alerting.Options{Receivers: one(ops), Outbox: first.outbox, Open: []alerting.Event{asked("a")}})
+		w.Tell(firing("b"))
+		sleep(time.Minute)
+		if got := string(ops.Delivered()[0].Memory); got != `"a"` {
+			t.Errorf("remembered %s", got)
+		}
+		w.Tell(resolved("a"))
+		w.Tell(resolved("b"))
+		sleep(time.Minute)
+		if left, err := first.outbox.Deliveries(); err != nil || len(left) > 0 {
+			t.Errorf("what is over is kept: %+v, %v", left, err)
+		}
+		w.stop()
+	})
+}
+
+func TestAnOwnPaceIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		ops := &alertingtest.Recorder{Answer: func(attempt int) (bool, error) {
+			if attempt < 20 {
+				return true, alerting.Wait(time.Second)
+			}
+			return false, nil
+		}}
+		w := start(t, alerting.Options{Receivers: one(ops)})
+		w.Tell(firing("a"))
+		sleep(19*time.Second + groupWait)
+		wantStory(t, ops, "firing: firing a")
+		if len(w.Failing()) > 0 || w.count("ops retried") > 0 {
+			t.Errorf("%v after %v: failing %q, counted %v", len(ops.Delivered()), time.Since(begin), w.Failing(), w.counts)
+		}
 		w.stop()
 	})
 }
@@ -411,9 +579,11 @@ func TestWhoWasToldHearsTheEnd(t *testing.T) {
 // brokenOutbox is a disk that is full.
 type brokenOutbox struct{}
 
-func (brokenOutbox) Put(alerting.Entry) error           { return errors.New("disk full") }
-func (brokenOutbox) Pending() ([]alerting.Entry, error) { return nil, errors.New("disk full") }
-func (brokenOutbox) Done(string) error                  { return errors.New("disk full") }
+func (brokenOutbox) Put(alerting.Entry) error                 { return errors.New("disk full") }
+func (brokenOutbox) Pending() ([]alerting.Entry, error)       { return nil, errors.New("disk full") }
+func (brokenOutbox) Done(string) error                        { return errors.New("disk full") }
+func (brokenOutbox) Deliveries() ([]alerting.Delivery, error) { return nil, errors.New("disk full") }
+func (brokenOutbox) Settle(alerting.Delivery, []string) error { return errors.New("disk full") }
 
 func TestABrokenOutboxStopsNoDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,9 @@
 package alerting
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,7 +21,9 @@ const (
 	ReasonEvidence Reason = "evidence" // there is new evidence
 	ReasonStep     Reason = "step"     // a later rung of the ladder wants to tell
 	ReasonResolved Reason = "resolved"
-	ReasonNews     Reason = "news" // good news
+	ReasonNews     Reason = "news" // about the certificate
+
+	ReasonAcknowledged Reason = "acknowledged"
 )
 
 // The reasons not to send an event.
@@ -43,26 +47,18 @@ const (
 
 // told is what a receiver was last told about an incident.
 type told struct {
-	state    delivery
-	severity certmedic.Severity
-	cause    string
-	evidence string
-	step     certmedic.Step
-}
-
-func toldOf(e Event, state delivery) told {
-	return told{
-		state: state, severity: e.Severity, step: e.Step,
-		cause: causeOf(e.Incident), evidence: evidenceOf(e.Incident),
-	}
+	state delivery
+	event Event
 }
 
 // decide says whether an event is sent, given what the receiver was told. unsent says
 // that a firing event was replaced by this one before it was sent.
 func decide(t told, e Event, unsent bool) Reason {
 	switch {
-	case e.Kind.Good():
+	case e.Kind.News():
 		return ReasonNews
+	case e.Kind == KindAcknowledged:
+		return ReasonAcknowledged
 	case e.Kind == KindResolved:
 		if t.state == rejected || t.state == unknown && unsent {
 			return ReasonNeverTold
@@ -70,13 +66,13 @@ func decide(t told, e Event, unsent bool) Reason {
 		return ReasonResolved
 	case t.state != delivered:
 		return ReasonFirst
-	case t.severity != e.Severity:
+	case t.event.Severity != e.Severity:
 		return ReasonSeverity
-	case t.cause != causeOf(e.Incident):
+	case causeOf(t.event.Incident) != causeOf(e.Incident):
 		return ReasonCause
-	case t.evidence != evidenceOf(e.Incident):
+	case evidenceOf(t.event.Incident) != evidenceOf(e.Incident):
 		return ReasonEvidence
-	case e.Step.After > 0 && t.step != e.Step:
+	case e.Step.After > 0 && t.event.Step != e.Step:
 		return ReasonStep
 	default:
 		return ReasonUnchanged
@@ -106,27 +102,34 @@ func (d dedup) Exec(_ context.Context, b Batch) (Batch, error) {
 		}
 		return it.Why.Sends()
 	}, d.drop)
-	b.Status = statusAfter(known, b.Items)
+	b.Open = openAfter(known, b.Items)
+	b.Status = StatusResolved
+	if len(b.Open) > 0 {
+		b.Status = StatusFiring
+	}
 	return b, nil
 }
 
-// statusAfter returns the conversation's status once the items are delivered.
-func statusAfter(known map[string]told, items []Item) Status {
-	over := map[string]bool{}
-	for _, it := range items {
-		if it.Event.Kind.firing() {
-			return StatusFiring
-		}
-		if it.Event.Kind == KindResolved {
-			over[it.Event.Incident.ID] = true
-		}
-	}
+// openAfter returns the newest events of what fires in a conversation once the items are
+// delivered, the worst first.
+func openAfter(known map[string]told, items []Item) []Event {
+	open := map[string]Event{}
 	for id, t := range known {
-		if !over[id] && (t.state == delivered || t.state == attempted) {
-			return StatusFiring
+		if t.state == delivered || t.state == attempted {
+			open[id] = t.event
 		}
 	}
-	return StatusResolved
+	for _, it := range items {
+		switch {
+		case it.Event.Kind.firing():
+			open[it.Event.Incident.ID] = it.Event
+		case it.Event.Kind == KindResolved:
+			delete(open, it.Event.Incident.ID)
+		}
+	}
+	return slices.SortedFunc(maps.Values(open), func(a, b Event) int {
+		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), a.Incident.FiringAt.Compare(b.Incident.FiringAt), cmp.Compare(a.Incident.ID, b.Incident.ID))
+	})
 }
 
 // causeOf is the reason without its numbers, which change with every evaluation.

@@ -17,6 +17,7 @@ func TestDecide(t *testing.T) {
 		f(&e)
 		return e
 	}
+	toldOf := func(e Event, state delivery) told { return told{state: state, event: e} }
 	known := toldOf(base, delivered)
 	tests := []struct {
 		name   string

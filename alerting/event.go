@@ -11,18 +11,25 @@ import (
 // Kind says what happened.
 type Kind string
 
-// The kinds of events. The first three are about an incident; renewed and deployed are
-// good news about a certificate, which only routes with Events hear of.
+// The kinds of events. The first three are about an incident, the fourth about a whole
+// conversation; renewed, deployed and rolled back are news about a certificate, which only
+// routes with Events hear of. A heartbeat says that certmedic lives, and is not part of any
+// conversation.
 const (
-	KindFiring   Kind = "firing"
-	KindUpdate   Kind = "update" // of an incident that fires: worse, another reason, new evidence
-	KindResolved Kind = "resolved"
-	KindRenewed  Kind = "renewed"
-	KindDeployed Kind = "deployed"
+	KindFiring       Kind = "firing"
+	KindUpdate       Kind = "update" // of an incident that fires: worse, another reason, new evidence
+	KindResolved     Kind = "resolved"
+	KindAcknowledged Kind = "acknowledged" // a person says that they look after it
+	KindRenewed      Kind = "renewed"
+	KindDeployed     Kind = "deployed"
+	KindRolledBack   Kind = "rolled_back"
+	KindHeartbeat    Kind = "heartbeat"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{KindFiring, KindUpdate, KindResolved, KindRenewed, KindDeployed} }
+func Kinds() []Kind {
+	return []Kind{KindFiring, KindUpdate, KindResolved, KindAcknowledged, KindRenewed, KindDeployed, KindRolledBack, KindHeartbeat}
+}
 
 // KindOf says as what people are told of a transition, if they are: when a rung of the ladder
 // says so, and when an incident ends.
@@ -38,8 +45,8 @@ func KindOf(t certmedic.Transition) (kind Kind, told bool) {
 	return KindFiring, true
 }
 
-// Good reports whether the event is good news rather than about an incident.
-func (k Kind) Good() bool { return k == KindRenewed || k == KindDeployed }
+// News reports whether the event is about a certificate rather than about an incident.
+func (k Kind) News() bool { return k == KindRenewed || k == KindDeployed || k == KindRolledBack }
 
 // firing reports whether the event says that an incident holds.
 func (k Kind) firing() bool { return k == KindFiring || k == KindUpdate }
@@ -62,6 +69,25 @@ type Event struct {
 	Incident    certmedic.Incident `json:"incident"`      // of good news: Summary and DedupKey only
 	Step        certmedic.Step     `json:"step,omitzero"` // the rung that asked to tell, if one did
 	Certificate Facts              `json:"certificate"`
+	Approval    *Approval          `json:"approval,omitempty"`    // what a person is asked to approve; nil: nothing
+	Ack         *Ack               `json:"ack,omitempty"`         // of an acknowledgement
+	Drill       bool               `json:"drill,omitempty"`       // an exercise, to be marked as one
+	Undelivered string             `json:"undelivered,omitempty"` // at the fallback: who did not take it, and why
+}
+
+// Approval is a plan that waits for a person's yes or no.
+type Approval struct {
+	ID      string    `json:"id"`
+	Hash    string    `json:"hash"` // of the plan; an approval holds for this one only
+	Summary string    `json:"summary"`
+	Expires time.Time `json:"expires"`
+}
+
+// Ack says who looks after a conversation.
+type Ack struct {
+	By  string    `json:"by"`
+	Via string    `json:"via"` // the receiver or the command that it came through
+	At  time.Time `json:"at"`
 }
 
 // Facts are what receivers are told about the certificate. A field that is not known is
@@ -115,11 +141,17 @@ func (e Event) label(name string) string {
 // key tells events of a conversation apart: a newer event replaces an older one that
 // has the same key and was not sent yet.
 func (e Event) key() string {
-	if e.Kind.Good() {
-		return "good/" + string(e.Kind)
+	switch {
+	case e.Kind.News():
+		return "news/" + string(e.Kind)
+	case e.Kind == KindAcknowledged:
+		return "ack"
 	}
 	return "incident/" + e.Incident.ID
 }
+
+// about reports whether the event is about an incident.
+func (k Kind) about() bool { return k.firing() || k == KindResolved }
 
 // presentable completes the event and takes secrets and control characters out of what
 // others wrote, once for all receivers and the outbox.

@@ -2,20 +2,24 @@ package alerting
 
 import (
 	"context"
+	"time"
 
 	"github.com/certmedic/certmedic"
 )
 
-// mute is the stage that keeps quiet what would only distract: an incident of severity
-// info while a worse one of the same conversation fires. Its end is told if its
-// beginning was.
+// mute is the stage that keeps quiet what a silence says, and what would only distract: an
+// incident of severity info while a worse one of the same conversation fires. The end of what
+// was told is always told. What is muted by a silence is told when that ends, if it still fires.
 type mute struct {
-	queue *queue
-	drop  func(Item)
+	queue    *queue
+	silenced func(e Event, now time.Time) bool
+	drop     func(Item)
 }
 
 // Exec drops what is muted.
 func (m mute) Exec(_ context.Context, b Batch) (Batch, error) {
+	now := time.Now()
+	b = b.filter(func(it *Item) bool { return m.speaks(it.Event, now) }, m.drop)
 	worse := m.queue.knowsWorseThanInfo(b.Conversation)
 	for _, it := range b.Items {
 		worse = worse || it.Event.Kind.firing() && it.Event.Severity != certmedic.SeverityInfo
@@ -26,4 +30,23 @@ func (m mute) Exec(_ context.Context, b Batch) (Batch, error) {
 	return b.filter(func(it *Item) bool {
 		return !it.Event.Kind.firing() || it.Event.Severity != certmedic.SeverityInfo
 	}, m.drop), nil
+}
+
+// speaks reports whether an event is told although there are silences.
+func (m mute) speaks(e Event, now time.Time) bool {
+	switch {
+	case e.Kind == KindAcknowledged:
+		return true
+	case e.Kind == KindResolved && m.queue.muted(e):
+		known := m.queue.knownIn(e.Conversation())
+		if _, told := known[e.Incident.ID]; told {
+			return true
+		}
+		m.queue.forget(e)
+		return false
+	case e.Kind == KindResolved || !m.silenced(e, now):
+		return true
+	}
+	m.queue.mute(e)
+	return false
 }

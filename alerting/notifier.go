@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -12,6 +13,19 @@ type Notification struct {
 	Conversation string // the dedup key; all messages with it belong together
 	Status       Status // of the whole conversation, after these events
 	Events       []Event
+	Open         []Event // the newest event of each incident that fires, these events included; the worst first
+	Ack          *Ack    // who looks after it; nil: nobody said so
+
+	// Again says that an earlier attempt may have been delivered although nothing says so:
+	// certmedic or the connection ended before the answer.
+	Again bool
+
+	// Memory is what the notifier had kept of this conversation by Remember; nil at first.
+	// Remember keeps it durably before it returns, and may be called during an attempt that
+	// fails later on. What was kept of a conversation goes with its end. Both are nil where
+	// the notification belongs to no conversation.
+	Memory   json.RawMessage
+	Remember func(memory json.RawMessage) error
 }
 
 // Notifier delivers notifications by one protocol. It reports two facts: whether the
@@ -39,6 +53,16 @@ type Paced interface {
 // then sends a notification for each event, so that every one is accounted for.
 type Single interface {
 	OneEvent() bool
+}
+
+// Wait returns an error that says that a notifier keeps to its own pace and has not sent
+// anything. It counts neither as an attempt nor as a failure.
+func Wait(delay time.Duration) error { return &waitError{delay} }
+
+type waitError struct{ delay time.Duration }
+
+func (e *waitError) Error() string {
+	return fmt.Sprintf("waiting %v to keep to the receiver's limits", e.delay)
 }
 
 // RetryAfterError is a receiver's demand to wait before the next attempt.

@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -36,6 +37,7 @@ type notify struct {
 	spool    *spool
 	log      *slog.Logger
 	count    func(outcome string)
+	divert   func(items []Item, err error) // hands what was rejected to somebody else
 }
 
 // Exec makes one attempt for each notification. It returns what has to be sent again,
@@ -59,20 +61,30 @@ func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
 
 // send returns an error where the items must be sent again.
 func (n notify) send(ctx context.Context, b Batch, items []Item) error {
+	notification := n.notificationOf(b, items)
 	n.remember(items, attempted)
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	retry, err := n.receiver.Notify(ctx, notificationOf(b, items))
+	retry, err := n.receiver.Notify(ctx, notification)
 	log := n.log.With("receiver", b.Receiver, "conversation", b.Conversation)
+	var wait *waitError
 	switch {
 	case err == nil:
 		n.queue.succeeded()
-		n.settle(items, delivered, OutcomeDelivered)
+		n.settle(b.Conversation, items, delivered, OutcomeDelivered)
 		return nil
+	case errors.As(err, &wait):
+		n.queue.hold(time.Now().Add(min(wait.delay, longestDelay)))
+		return err
 	case !retry:
 		log.Error("notification rejected", "err", clean(err.Error()))
-		n.settle(items, rejected, OutcomeRejected)
+		n.queue.rejected()
+		n.divert(items, err)
+		n.settle(b.Conversation, items, rejected, OutcomeRejected)
 		return nil
+	}
+	for i := range items {
+		items[i].again = true
 	}
 	delay := retryDelay(err, n.queue.failed())
 	n.queue.hold(time.Now().Add(delay))
@@ -82,10 +94,11 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 }
 
 // settle ends items that will not be sent again.
-func (n notify) settle(items []Item, state delivery, outcome string) {
+func (n notify) settle(conversation string, items []Item, state delivery, outcome string) {
 	n.remember(items, state)
-	for _, it := range items {
-		n.spool.done(it.slot)
+	n.queue.forgetOver(conversation)
+	if err := n.spool.settle(n.queue.delivery(conversation), items); err != nil {
+		n.log.Error("a delivery is not kept, it may be repeated after a restart", "err", err)
 	}
 	n.count(outcome)
 }
@@ -96,10 +109,19 @@ func (n notify) remember(items []Item, state delivery) {
 	}
 }
 
-func notificationOf(b Batch, items []Item) Notification {
-	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status}
+func (n notify) notificationOf(b Batch, items []Item) Notification {
+	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status, Open: b.Open}
+	out.Memory, out.Ack = n.queue.memoryOf(b.Conversation)
+	out.Remember = func(memory json.RawMessage) error {
+		n.queue.keepsMemory(b.Conversation, memory)
+		return n.spool.settle(n.queue.delivery(b.Conversation), nil)
+	}
 	for _, it := range items {
 		out.Events = append(out.Events, it.Event)
+		out.Again = out.Again || it.again
+		if it.Event.Kind == KindAcknowledged {
+			out.Ack = it.Event.Ack
+		}
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -8,8 +9,8 @@ import (
 	"sync"
 )
 
-// Outbox keeps what must still be delivered over a restart. Implementations are checked
-// by alertingtest.TestOutbox. Its methods are called by several goroutines.
+// Outbox keeps over a restart what must still be delivered, and what was. Implementations are
+// checked by alertingtest.TestOutbox. Its methods are called by several goroutines.
 type Outbox interface {
 	// Put keeps the entry durably before it returns. An entry with the same id is
 	// replaced.
@@ -20,7 +21,26 @@ type Outbox interface {
 
 	// Done forgets the entry with this id. An unknown id is not an error.
 	Done(id string) error
+
+	// Deliveries returns what was told, of every conversation that goes on.
+	Deliveries() ([]Delivery, error)
+
+	// Settle keeps a delivery in place of the one of the same receiver and conversation, or
+	// forgets that where it is over, and forgets the entries with these ids: all or nothing.
+	Settle(d Delivery, done []string) error
 }
+
+// Delivery is what one receiver was told about one conversation.
+type Delivery struct {
+	Receiver     string          `json:"receiver"`
+	Conversation string          `json:"conversation"`
+	Told         []Event         `json:"told"`             // the newest event of each incident that it knows of
+	Memory       json.RawMessage `json:"memory,omitempty"` // what the notifier keeps
+	Ack          *Ack            `json:"ack,omitempty"`
+}
+
+// Over reports whether nothing of the delivery is worth to be kept.
+func (d Delivery) Over() bool { return len(d.Told) == 0 && len(d.Memory) == 0 && d.Ack == nil }
 
 // Entry is an event that one receiver has not got yet.
 type Entry struct {
@@ -73,6 +93,39 @@ func (s *spool) done(sl *slot) {
 	if err := s.outbox.Done(sl.entry.ID); err != nil {
 		s.log.Error("notification not taken out of the outbox, it will be sent again", "receiver", sl.entry.Receiver, "err", err)
 	}
+}
+
+// settle keeps what a receiver was told and takes the items out of the outbox. Where that fails
+// the items stay in it, and are sent again after a restart.
+func (s *spool) settle(d Delivery, items []Item) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for _, it := range items {
+		it.slot.done = true
+		if it.slot.saved {
+			ids = append(ids, it.slot.entry.ID)
+		}
+	}
+	if s.outbox == nil {
+		return nil
+	}
+	if err := s.outbox.Settle(d, ids); err != nil {
+		return fmt.Errorf("keeping what %q was told: %w", d.Receiver, err)
+	}
+	return nil
+}
+
+// deliveries returns what receivers were told in earlier runs.
+func (s *spool) deliveries() ([]Delivery, error) {
+	if s.outbox == nil {
+		return nil, nil
+	}
+	all, err := s.outbox.Deliveries()
+	if err != nil {
+		return nil, fmt.Errorf("reading what was told: %w", err)
+	}
+	return all, nil
 }
 
 // pending returns what an earlier run has not delivered, oldest first.

@@ -1,16 +1,13 @@
 package alerting
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/certmedic/certmedic"
 )
 
 const (
-	maxConversations = 10_000 // waiting per receiver
+	maxConversations = 50_000 // waiting per receiver
 	maxEvents        = 200    // waiting per conversation
 )
 
@@ -24,10 +21,11 @@ type queue struct {
 	waiting  map[string]*Batch
 	order    []string // conversations that wait, oldest first
 	inFlight time.Time
-	inHand   map[string]bool            // keys of the events that were taken last
-	known    map[string]map[string]told // conversation to incident
-	notUntil time.Time                  // no notification before
-	failures int                        // in a row
+	inHand   map[string]bool  // keys of the events that were taken last
+	talks    map[string]*talk // by conversation, what the receiver knows
+	notUntil time.Time        // no notification before
+	failures int              // in a row
+	refused  bool             // the last notification was rejected
 }
 
 func newQueue(receiver string) *queue {
@@ -35,7 +33,7 @@ func newQueue(receiver string) *queue {
 		receiver: receiver,
 		wake:     make(chan struct{}, 1),
 		waiting:  map[string]*Batch{},
-		known:    map[string]map[string]told{},
+		talks:    map[string]*talk{},
 	}
 }
 
@@ -73,7 +71,7 @@ func merge(items []Item, newer Item) (merged, replaced []Item, full bool) {
 			items[i].unsent = old.unsent || newer.unsent || newer.Event.Kind.firing()
 			return items, []Item{newer}, false
 		}
-		newer.unsent = old.unsent || old.Event.Kind.firing()
+		newer.unsent, newer.again = old.unsent || old.Event.Kind.firing(), old.again || newer.again
 		items[i] = newer
 		return items, []Item{old}, false
 	}
@@ -148,6 +146,14 @@ func (q *queue) hasNewer(conversation string) bool {
 	return q.waiting[conversation] != nil
 }
 
+// waits reports whether something is to be told of the event's incident.
+func (q *queue) waits(e Event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.waiting[e.Conversation()]
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+}
+
 // oldest returns since when the oldest undelivered event waits; zero where none does.
 func (q *queue) oldest() time.Time {
 	q.mu.Lock()
@@ -159,82 +165,6 @@ func (q *queue) oldest() time.Time {
 		}
 	}
 	return oldest
-}
-
-// concerns reports whether the receiver was told, or is about to be told, of the event's
-// incident: then it must hear how that goes on, whatever the routes say now.
-func (q *queue) concerns(e Event) bool {
-	if e.Kind.Good() {
-		return false
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if _, ok := q.known[e.Conversation()][e.Incident.ID]; ok || q.inHand[e.key()] {
-		return true
-	}
-	b := q.waiting[e.Conversation()]
-	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
-}
-
-// remember records what became of a delivery.
-func (q *queue) remember(e Event, state delivery) {
-	if e.Kind.Good() {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	conversation := e.Conversation()
-	was := q.known[conversation][e.Incident.ID]
-	switch {
-	case e.Kind == KindResolved:
-		if state != attempted {
-			delete(q.known[conversation], e.Incident.ID)
-		}
-		if len(q.known[conversation]) == 0 {
-			delete(q.known, conversation)
-		}
-		return
-	case state != delivered && was.state == delivered:
-		return // it knows an older state for sure; that stays what to compare with
-	}
-	if q.known[conversation] == nil {
-		q.known[conversation] = map[string]told{}
-	}
-	q.known[conversation][e.Incident.ID] = toldOf(e, state)
-}
-
-// doubt makes it uncertain again whether the receiver knows of an incident: an earlier
-// run may have sent the event without hearing of its delivery.
-func (q *queue) doubt(e Event) {
-	if !e.Kind.firing() {
-		return
-	}
-	q.mu.Lock()
-	delete(q.known[e.Conversation()], e.Incident.ID)
-	q.mu.Unlock()
-	q.remember(e, attempted)
-}
-
-// forget ends the memory of an incident that is over and was not worth telling.
-func (q *queue) forget(e Event) {
-	if e.Kind == KindResolved {
-		q.remember(e, rejected)
-	}
-}
-
-func (q *queue) knownIn(conversation string) map[string]told {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return maps.Clone(q.known[conversation])
-}
-
-func (q *queue) knowsWorseThanInfo(conversation string) bool {
-	for _, t := range q.knownIn(conversation) {
-		if t.severity != certmedic.SeverityInfo && t.state != rejected {
-			return true
-		}
-	}
-	return false
 }
 
 // hold keeps the next notification back until t.
@@ -262,5 +192,22 @@ func (q *queue) failed() int {
 func (q *queue) succeeded() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.failures = 0
+	q.failures, q.refused = 0, false
+}
+
+// rejected notes that the receiver will never take what it was sent last.
+func (q *queue) rejected() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failures, q.refused = 0, true
+}
+
+// failsFrom is how many failures in a row make a receiver one that fails.
+const failsFrom = 5
+
+// failing reports whether the receiver does not take what it is sent.
+func (q *queue) failing() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refused || q.failures >= failsFrom
 }

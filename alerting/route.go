@@ -21,7 +21,7 @@ func receivers(routes []Route, e Event) []string {
 }
 
 func (r Route) fits(e Event) bool {
-	if !r.Events && (e.Kind.Good() || e.Severity == certmedic.SeverityInfo) {
+	if !r.Events && (e.Kind.News() || e.Severity == certmedic.SeverityInfo) {
 		return false
 	}
 	for name, value := range r.Match {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/certmedic/certmedic"
 )
 
 // Run delivers until ctx ends, beginning with what an earlier run has left in the outbox.
@@ -41,9 +43,48 @@ func (a *Alerter) Run(ctx context.Context) error {
 	}
 }
 
-// resume queues what an earlier run has not delivered. An outbox that cannot be read
-// stops nobody from being told what is new.
+// resume takes up what an earlier run has kept: what was told, and what is still to be. Then
+// receivers are told what they missed. An outbox that cannot be read stops nobody from being
+// told what is new.
 func (a *Alerter) resume() {
+	deliveries, err := a.spool.deliveries()
+	if err != nil {
+		a.opts.Log.Error("what was told in an earlier run is not known, some of it may be told again", "err", err)
+	}
+	for _, d := range deliveries {
+		if q := a.queues[d.Receiver]; q != nil {
+			q.recall(d)
+		}
+	}
+	a.requeue()
+	a.catchUp()
+}
+
+// catchUp holds what receivers know against what fires: an earlier run may have ended between
+// the rules' word and its way into the outbox.
+func (a *Alerter) catchUp() {
+	open := map[string]bool{}
+	for _, e := range a.opts.Open {
+		open[e.Incident.ID] = true
+		if e.Step.Do != "" {
+			a.Tell(e)
+		}
+	}
+	now := time.Now()
+	for name, q := range a.queues {
+		for _, e := range q.deliveredEvents() {
+			if open[e.Incident.ID] || q.waits(e) {
+				continue
+			}
+			e.Kind, e.Time, e.Step = KindResolved, now, certmedic.Step{}
+			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+		}
+	}
+	a.opts.Open = nil
+}
+
+// requeue queues what an earlier run has not delivered.
+func (a *Alerter) requeue() {
 	slots, err := a.spool.pending()
 	if err != nil {
 		a.opts.Log.Error("notifications of an earlier run are not known", "err", err)
@@ -56,7 +97,7 @@ func (a *Alerter) resume() {
 			continue
 		}
 		q.doubt(sl.entry.Event)
-		a.enqueue(q, Item{Event: sl.entry.Event, slot: sl})
+		a.enqueue(q, Item{Event: sl.entry.Event, again: true, slot: sl})
 	}
 }
 

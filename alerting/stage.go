@@ -12,6 +12,7 @@ type Batch struct {
 	Conversation string
 	Since        time.Time // when the oldest of them was told
 	Status       Status    // set by dedup
+	Open         []Event   // set by dedup: what fires once this is delivered, the worst first
 	Items        []Item
 }
 
@@ -21,6 +22,7 @@ type Item struct {
 	Why   Reason // why it is sent, set by dedup
 
 	unsent bool  // it replaced a firing event that was never sent
+	again  bool  // it may have been delivered before
 	slot   *slot // its place in the outbox
 }
 

@@ -67,6 +67,9 @@ func (ev *evaluation) step(in Instance, step certmedic.Step) Instance {
 	if step.Severity != "" {
 		in.Severity = step.Severity
 	}
+	if step.Do == certmedic.StepNotify {
+		in.Told, in.ToldAt = step, ev.now
+	}
 	in.Done = append(in.Done, stepKey(step))
 	ev.emit(certmedic.TransitionStep, in.Incident, step)
 	return in

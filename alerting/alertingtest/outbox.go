@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 type MemoryOutbox struct {
 	mu      sync.Mutex
 	entries map[string]alerting.Entry
+	told    map[[2]string]alerting.Delivery
 }
 
 var _ alerting.Outbox = (*MemoryOutbox)(nil)
@@ -50,6 +52,49 @@ func (o *MemoryOutbox) Done(id string) error {
 	return nil
 }
 
+// Deliveries returns what was told.
+func (o *MemoryOutbox) Deliveries() ([]alerting.Delivery, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Values(o.told)), nil
+}
+
+// Settle keeps the delivery and forgets the entries.
+func (o *MemoryOutbox) Settle(d alerting.Delivery, done []string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told == nil {
+		o.told = map[[2]string]alerting.Delivery{}
+	}
+	key := [2]string{d.Receiver, d.Conversation}
+	if o.told[key] = d; d.Over() {
+		delete(o.told, key)
+	}
+	for _, id := range done {
+		delete(o.entries, id)
+	}
+	return nil
+}
+
+func settle(t *testing.T, o alerting.Outbox, d alerting.Delivery, done ...string) {
+	t.Helper()
+	if err := o.Settle(d, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantDeliveries(t *testing.T, o alerting.Outbox, want ...alerting.Delivery) {
+	t.Helper()
+	got, err := o.Deliveries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, func(a, b alerting.Delivery) int { return strings.Compare(a.Receiver, b.Receiver) })
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("deliveries are %+v, want %+v", got, want)
+	}
+}
+
 // TestOutbox checks an implementation of [alerting.Outbox]. open returns an empty outbox
 // each time.
 func TestOutbox(t *testing.T, open func() alerting.Outbox) {
@@ -66,6 +111,22 @@ func TestOutbox(t *testing.T, open func() alerting.Outbox) {
 		newer := entry("a", 2)
 		put(t, o, entry("a", 1), newer, newer)
 		wantPending(t, o, newer)
+	})
+	t.Run("a delivery is kept and its entries are forgotten", func(t *testing.T) {
+		o := open()
+		put(t, o, entry("a", 1), entry("b", 2))
+		d := alerting.Delivery{Receiver: "ops", Conversation: "c/1", Told: []alerting.Event{entry("a", 1).Event}, Memory: []byte(`{"ts":"1"}`)}
+		other := alerting.Delivery{Receiver: "ops/c", Conversation: "1", Ack: &alerting.Ack{By: "ann"}}
+		settle(t, o, d, "a")
+		settle(t, o, other)
+		wantPending(t, o, entry("b", 2))
+		wantDeliveries(t, o, d, other)
+		d.Told = append(d.Told, entry("b", 2).Event)
+		settle(t, o, d, "b", "unknown")
+		wantPending(t, o)
+		wantDeliveries(t, o, d, other)
+		settle(t, o, alerting.Delivery{Receiver: "ops", Conversation: "c/1"})
+		wantDeliveries(t, o, other)
 	})
 	t.Run("what is done is forgotten, once and again", func(t *testing.T) {
 		o := open()

@@ -42,27 +42,26 @@ func receiver(r config.Receiver, log *slog.Logger) (alerting.Notifier, error) {
 	}
 }
 
-// alerter makes the one who tells people. Incidents that fire since before are assumed to be
-// known to their receivers, except where the outbox says otherwise.
+// alerter makes the one who tells people.
 func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 	c := g.config
 	var routes []alerting.Route
 	for _, r := range c.Alerting.Routes {
 		routes = append(routes, alerting.Route{Match: r.Match, To: r.To, Events: r.Events})
 	}
-	var told []alerting.Event
+	var open []alerting.Event
 	for _, v := range g.Views() {
-		told = append(told, firing(v.Incidents, alerting.Facts{Name: v.Name, Labels: v.Labels})...)
+		open = append(open, firing(v.Incidents, alerting.Facts{Name: v.Name, Labels: v.Labels})...)
 	}
-	told = append(told, firing(g.Fleet(), alerting.Facts{})...)
+	open = append(open, firing(g.Fleet(), alerting.Facts{})...)
 	for _, in := range g.watchdog.Gone() {
-		told = append(told, firing([]certmedic.Incident{in}, alerting.Facts{Name: in.Subject.Certificate})...)
+		open = append(open, firing([]certmedic.Incident{in}, alerting.Facts{Name: in.Subject.Certificate})...)
 	}
 	for name := range g.receivers {
 		a.metrics.Receiver(name)
 	}
 	return alerting.New(alerting.Options{
-		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Told: told,
+		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open,
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
 }
@@ -72,7 +71,9 @@ func firing(open []certmedic.Incident, about alerting.Facts) []alerting.Event {
 	var events []alerting.Event
 	for _, in := range open {
 		if in.State == certmedic.StateFiring {
-			events = append(events, alerting.Event{Kind: alerting.KindFiring, Time: in.FiringAt, Severity: in.Severity, Incident: in, Certificate: about})
+			events = append(events, alerting.Event{
+				Kind: alerting.KindFiring, Time: in.ToldAt, Severity: in.Severity, Incident: in, Step: in.Told, Certificate: about,
+			})
 		}
 	}
 	return events

@@ -27,7 +27,7 @@ func (w *world) checkExpected(expected placed[expectForm]) (problems []error) {
 	}
 	if f.Events != nil {
 		for _, e := range *f.Events {
-			if !alerting.Kind(e.value).Good() {
+			if !alerting.Kind(e.value).News() {
 				problems = append(problems, e.at.problem("event %q is neither renewed nor deployed", e.value))
 			}
 		}

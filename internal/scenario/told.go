@@ -12,7 +12,7 @@ type notification struct {
 }
 
 func (n notification) event() bool {
-	return n.kind.Good()
+	return n.kind.News()
 }
 
 // notifications returns what would be told of what happened.

@@ -1,6 +1,12 @@
 package store
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
 	"github.com/certmedic/certmedic/alerting"
 )
 
@@ -25,6 +31,43 @@ func (o Outbox) Pending() ([]alerting.Entry, error) {
 		return true, err
 	})
 	return entries, err
+}
+
+// Deliveries returns what was told, of every conversation that goes on.
+func (o Outbox) Deliveries() ([]alerting.Delivery, error) {
+	all := []alerting.Delivery{}
+	err := o.s.each(bucketDeliveries, false, func(key string, value []byte) (bool, error) {
+		var d alerting.Delivery
+		err := decode(bucketDeliveries, key, value, &d)
+		all = append(all, d)
+		return true, err
+	})
+	return all, err
+}
+
+// Settle keeps a delivery, or forgets it where it is over, and forgets entries, in one step.
+func (o Outbox) Settle(d alerting.Delivery, done []string) error {
+	value, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encoding a delivery: %w", err)
+	}
+	err = o.s.db.Update(func(tx *bbolt.Tx) error {
+		key := []byte(d.Receiver + "\x00" + d.Conversation)
+		deliveries := tx.Bucket([]byte(bucketDeliveries))
+		if d.Over() {
+			err = deliveries.Delete(key)
+		} else {
+			err = deliveries.Put(key, value)
+		}
+		for _, id := range done {
+			err = errors.Join(err, tx.Bucket([]byte(bucketOutbox)).Delete([]byte(id)))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("writing a delivery to %q: %w", d.Receiver, err)
+	}
+	return nil
 }
 
 // Done forgets an entry; an unknown id is no error.

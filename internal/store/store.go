@@ -36,18 +36,19 @@ var ErrBusy = errors.New("another certmedic holds the state")
 
 // The buckets. Keys sort the way they are read.
 const (
-	bucketMeta      = "meta"
-	bucketRules     = "rules"     // certificate → rules.State
-	bucketIncidents = "incidents" // time of the end, id → certmedic.Incident
-	bucketActions   = "actions"   // id (sorts by time) → certmedic.Action
-	bucketMemory    = "memory"    // certificate → Memory
-	bucketOutbox    = "outbox"    // id → alerting.Entry
-	bucketRenewal   = "renewal"   // certificate → Renewal
-	bucketLedger    = "ledger"    // key → ledger.Entry
+	bucketMeta       = "meta"
+	bucketRules      = "rules"      // certificate → rules.State
+	bucketIncidents  = "incidents"  // time of the end, id → certmedic.Incident
+	bucketActions    = "actions"    // id (sorts by time) → certmedic.Action
+	bucketMemory     = "memory"     // certificate → Memory
+	bucketOutbox     = "outbox"     // id → alerting.Entry
+	bucketDeliveries = "deliveries" // receiver, conversation → alerting.Delivery
+	bucketRenewal    = "renewal"    // certificate → Renewal
+	bucketLedger     = "ledger"     // key → ledger.Entry
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal, bucketLedger}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketRenewal, bucketLedger}
 }
 
 // Store is the open state. It is safe for concurrent use.

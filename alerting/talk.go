@@ -1,0 +1,251 @@
+package alerting
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/certmedic/certmedic"
+)
+
+// talk is what a receiver knows of one conversation.
+type talk struct {
+	told   map[string]told  // by incident
+	quiet  map[string]Event // by incident, the newest state of what it was not told because it is muted
+	memory json.RawMessage  // what the notifier keeps
+	ack    *Ack
+}
+
+func (t *talk) empty() bool {
+	return len(t.told) == 0 && len(t.quiet) == 0 && len(t.memory) == 0 && t.ack == nil
+}
+
+// talkOf returns the talk of a conversation, a new one where there is none.
+func (q *queue) talkOf(conversation string) *talk {
+	t := q.talks[conversation]
+	if t == nil {
+		t = &talk{told: map[string]told{}, quiet: map[string]Event{}}
+		q.talks[conversation] = t
+	}
+	return t
+}
+
+// tidy forgets a conversation of which nothing is known any more, and what was kept of one that
+// is over.
+func (q *queue) tidy(conversation string) {
+	t := q.talks[conversation]
+	if t == nil {
+		return
+	}
+	if len(t.told) == 0 {
+		t.memory, t.ack = nil, nil
+	}
+	if t.empty() {
+		delete(q.talks, conversation)
+	}
+}
+
+// forgetOver forgets what is kept of a conversation in which nothing is open.
+func (q *queue) forgetOver(conversation string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tidy(conversation)
+}
+
+// concerns reports whether the receiver was told, or is about to be told, of the event's
+// incident: then it must hear how that goes on, whatever the routes say now.
+func (q *queue) concerns(e Event) bool {
+	if !e.Kind.about() {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t := q.talks[e.Conversation()]; t != nil {
+		if _, ok := t.told[e.Incident.ID]; ok {
+			return true
+		}
+		if _, ok := t.quiet[e.Incident.ID]; ok {
+			return true
+		}
+	}
+	if q.inHand[e.key()] {
+		return true
+	}
+	b := q.waiting[e.Conversation()]
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+}
+
+// remember records what became of a delivery.
+func (q *queue) remember(e Event, state delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	conversation := e.Conversation()
+	switch {
+	case e.Kind == KindAcknowledged && state != rejected:
+		q.talkOf(conversation).ack = e.Ack
+	case e.Kind == KindResolved && state != attempted:
+		if t := q.talks[conversation]; t != nil {
+			delete(t.told, e.Incident.ID)
+			delete(t.quiet, e.Incident.ID)
+		}
+		q.tidy(conversation)
+	case e.Kind.firing():
+		t := q.talkOf(conversation)
+		if state != delivered && t.told[e.Incident.ID].state == delivered {
+			return // it knows an older state for sure; that stays what to compare with
+		}
+		t.told[e.Incident.ID] = told{state: state, event: e}
+		delete(t.quiet, e.Incident.ID)
+	}
+}
+
+// doubt makes it uncertain again whether the receiver knows of an incident: an earlier
+// run may have sent the event without hearing of its delivery.
+func (q *queue) doubt(e Event) {
+	if !e.Kind.firing() {
+		return
+	}
+	q.mu.Lock()
+	if t := q.talks[e.Conversation()]; t != nil {
+		delete(t.told, e.Incident.ID)
+	}
+	q.mu.Unlock()
+	q.remember(e, attempted)
+}
+
+// forget ends the memory of an incident that is over and was not worth telling.
+func (q *queue) forget(e Event) {
+	if e.Kind == KindResolved {
+		q.remember(e, rejected)
+	}
+}
+
+// mute keeps an event for the time when it is not muted any more.
+func (q *queue) mute(e Event) {
+	if !e.Kind.firing() {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.talkOf(e.Conversation()).quiet[e.Incident.ID] = e
+}
+
+// unmute takes out what was muted and is not any more.
+func (q *queue) unmute(muted func(Event) bool) []Event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []Event
+	for conversation, t := range q.talks {
+		for id, e := range t.quiet {
+			if !muted(e) {
+				out = append(out, e)
+				delete(t.quiet, id)
+			}
+		}
+		if t.empty() {
+			delete(q.talks, conversation)
+		}
+	}
+	slices.SortFunc(out, func(a, b Event) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
+// muted reports whether the receiver was not told of an incident because it is muted.
+func (q *queue) muted(e Event) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := q.talks[e.Conversation()]
+	if t == nil {
+		return false
+	}
+	_, ok := t.quiet[e.Incident.ID]
+	return ok
+}
+
+func (q *queue) knownIn(conversation string) map[string]told {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t := q.talks[conversation]; t != nil {
+		return maps.Clone(t.told)
+	}
+	return nil
+}
+
+func (q *queue) knowsWorseThanInfo(conversation string) bool {
+	for _, t := range q.knownIn(conversation) {
+		if t.event.Severity != certmedic.SeverityInfo && t.state != rejected {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsMemory keeps what the notifier wants to remember of a conversation.
+func (q *queue) keepsMemory(conversation string, memory json.RawMessage) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.talkOf(conversation).memory = slices.Clone(memory)
+}
+
+// memoryOf returns what the notifier and people said of a conversation.
+func (q *queue) memoryOf(conversation string) (memory json.RawMessage, ack *Ack) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t := q.talks[conversation]; t != nil {
+		return slices.Clone(t.memory), t.ack
+	}
+	return nil, nil
+}
+
+// delivery returns what is kept of a conversation.
+func (q *queue) delivery(conversation string) Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d := Delivery{Receiver: q.receiver, Conversation: conversation}
+	t := q.talks[conversation]
+	if t == nil {
+		return d
+	}
+	d.Memory, d.Ack = t.memory, t.ack
+	for _, id := range slices.Sorted(maps.Keys(t.told)) {
+		if t.told[id].state == delivered {
+			d.Told = append(d.Told, t.told[id].event)
+		}
+	}
+	return d
+}
+
+// recall takes up what an earlier run has kept.
+func (q *queue) recall(d Delivery) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := q.talkOf(d.Conversation)
+	t.memory, t.ack = d.Memory, d.Ack
+	for _, e := range d.Told {
+		t.told[e.Incident.ID] = told{state: delivered, event: e}
+	}
+}
+
+// newestIn returns the newest of the worst events that the receiver knows of in a conversation.
+func (q *queue) newestIn(conversation string) (Event, bool) {
+	open := openAfter(q.knownIn(conversation), nil)
+	if len(open) == 0 {
+		return Event{}, false
+	}
+	return open[0], true
+}
+
+// deliveredEvents returns the newest events of all incidents that the receiver certainly knows of.
+func (q *queue) deliveredEvents() []Event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var all []Event
+	for _, t := range q.talks {
+		for _, known := range t.told {
+			if known.state == delivered {
+				all = append(all, known.event)
+			}
+		}
+	}
+	return all
+}
