@@ -123,9 +123,9 @@ func (e Event) Conversation() string {
 	return cmp.Or(e.Incident.DedupKey, "certmedic/"+e.Certificate.Name)
 }
 
-// label returns the value that routes match: severity, rule, certificate, or one of the
-// certificate's own labels.
-func (e Event) label(name string) string {
+// Label returns the value that routes and silences match: severity, rule, certificate, or one
+// of the certificate's own labels.
+func (e Event) Label(name string) string {
 	switch name {
 	case "severity":
 		return string(e.Severity)

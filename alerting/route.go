@@ -25,7 +25,7 @@ func (r Route) fits(e Event) bool {
 		return false
 	}
 	for name, value := range r.Match {
-		if e.label(name) != value {
+		if e.Label(name) != value {
 			return false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/config"
@@ -25,6 +26,7 @@ type reader interface {
 	History(ctx context.Context, certificate string, limit int) ([]certmedic.Action, error)
 	Snapshots(ctx context.Context, certificate string) ([]snapshot.Snapshot, error)
 	Denied(ctx context.Context) ([]deny.Entry, error)
+	Silences(ctx context.Context, ended bool) ([]silence.Silence, error)
 }
 
 // options are what the app needs of the process.
@@ -75,6 +77,10 @@ func asFailure(err error) error {
 type kept struct{ *app.Offline }
 
 func (k kept) Status(ctx context.Context) (api.Status, error) { return k.Offline.Status(ctx), nil }
+
+func (k kept) Silences(_ context.Context, ended bool) ([]silence.Silence, error) {
+	return k.Offline.Silences(ended), nil
+}
 
 func (k kept) Incidents(_ context.Context, certificate string, limit int) ([]certmedic.Incident, error) {
 	return k.Offline.Incidents(certificate, limit)

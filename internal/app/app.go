@@ -25,6 +25,7 @@ import (
 	webtoolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/metrics"
@@ -61,6 +62,7 @@ type App struct {
 
 	denied    *deny.List      // keys that must never be installed again
 	snapshots *snapshot.Store // kept good versions
+	silences  *silence.Book
 
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
@@ -99,6 +101,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
 	a.openVersions()
+	if a.silences, err = silence.Open(s); err != nil {
+		return errors.Join(err, s.Close())
+	}
 	return errors.Join(a.trim(), a.run(ctx), s.Close())
 }
 
@@ -202,7 +207,7 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Versions: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Backend: a, Versions: a, Silences: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
 		Login: login, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))

@@ -129,7 +129,7 @@ func (a *App) join(g *generation) error {
 		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
 		Denied: a.denied.Denied, Proven: g.keeper.proven,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
-		Tell: func(n watchdog.News) { g.tell(n) }, Count: a.metrics, Log: a.o.Log,
+		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.advisor = newAdvisor(advisorOptions{
 		Renewables: g.watchdog.Renewables, Advised: g.watchdog.Advised, CA: g.ca, State: a.store, Log: a.o.Log,
@@ -137,6 +137,7 @@ func (a *App) join(g *generation) error {
 	g.accountant = &accountant{Renewables: g.watchdog.Renewables, Budgeted: g.watchdog.Budgeted, Book: kept.book, Log: a.o.Log}
 	g.scheduler.Set(g.watchdog.Endpoints())
 	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
+	g.unmute = a.unmute(g)
 	g.alerter, err = a.alerter(g)
 	return err
 }

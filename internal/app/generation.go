@@ -42,6 +42,7 @@ type generation struct {
 	accountant *accountant
 	keeper     *keeper
 	alerter    *alerting.Alerter
+	unmute     func(context.Context) error
 	log        *slog.Logger
 
 	parent  context.Context
@@ -91,7 +92,7 @@ func (g *generation) start(parent context.Context) {
 	g.running.Store(true)
 	g.watchdog.Start(ctx)
 	parts := map[string]func(context.Context) error{
-		"alerting": g.alerter.Run, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
+		"alerting": g.alerter.Run, "ending silences": g.unmute, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
 	}
 	if g.config.Probe.ARI {

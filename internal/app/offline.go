@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/metrics"
@@ -32,6 +33,9 @@ func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir, offline: true}
 	a.openVersions()
+	if a.silences, err = silence.Open(s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	g, err := a.build(context.Background(), c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

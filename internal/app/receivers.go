@@ -61,7 +61,7 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 		a.metrics.Receiver(name)
 	}
 	return alerting.New(alerting.Options{
-		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open,
+		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open, Silenced: a.silenced,
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
 }

@@ -43,12 +43,13 @@ const (
 	bucketMemory     = "memory"     // certificate → Memory
 	bucketOutbox     = "outbox"     // id → alerting.Entry
 	bucketDeliveries = "deliveries" // receiver, conversation → alerting.Delivery
+	bucketSilences   = "silences"   // id → silence.Silence
 	bucketRenewal    = "renewal"    // certificate → Renewal
 	bucketLedger     = "ledger"     // key → ledger.Entry
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketRenewal, bucketLedger}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketRenewal, bucketLedger}
 }
 
 // Store is the open state. It is safe for concurrent use.

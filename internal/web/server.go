@@ -36,6 +36,7 @@ type Backend interface {
 type Options struct {
 	Backend  Backend
 	Versions Versions // for the socket only
+	Silences Silences
 	Metrics  http.Handler
 	Probe    http.Handler
 	// ProbeLogs shows the recent probes of /probe.
@@ -63,6 +64,8 @@ func (s *Server) Public() http.Handler {
 	mux.HandleFunc("GET /sd", s.sd)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "certmedic is healthy.") })
 	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.Handle("POST /api/v1/silences", s.guarded(http.HandlerFunc(s.addSilence)))
+	mux.Handle("POST /api/v1/silences/end", s.guarded(http.HandlerFunc(s.endSilence)))
 	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))
 	return mux
 }
@@ -74,6 +77,8 @@ func (s *Server) Private() http.Handler {
 	s.reading(mux)
 	s.versions(mux)
 	mux.HandleFunc("POST /api/v1/actions", s.act)
+	mux.HandleFunc("POST /api/v1/silences", s.addSilence)
+	mux.HandleFunc("POST /api/v1/silences/end", s.endSilence)
 	mux.HandleFunc("POST /-/reload", s.reload)
 	return mux
 }
@@ -93,6 +98,7 @@ func (s *Server) reading(mux *http.ServeMux) {
 		}
 		s.answer(w, incidents, err)
 	})
+	mux.HandleFunc("GET /api/v1/silences", s.silences)
 	mux.HandleFunc("GET /api/v1/rules", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Rules(), nil) })
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
