@@ -19,7 +19,7 @@ func period(c *config.Config) time.Duration { return max(c.Probe.Interval, 2*c.P
 func (a *App) self(g *generation) func() watchdog.Self {
 	since := time.Now()
 	return func() watchdog.Self {
-		self := watchdog.Self{Since: since, LastRound: a.metrics.LastRound(), QueueOldest: g.QueueOldest(), Degraded: g.degraded()}
+		self := watchdog.Self{Since: since, LastRound: a.metrics.LastRound(), QueueOldest: g.QueueOldest(), Degraded: g.degraded(), Failing: g.alerter.Failing()}
 		if skew, ok := g.advisor.Skew(); ok {
 			self.ClockSkew = &skew
 		}

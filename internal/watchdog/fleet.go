@@ -20,6 +20,7 @@ type Self struct {
 	QueueOldest time.Time // when the notification that waits longest was told; zero: none waits
 	Degraded    []string
 	ClockSkew   *time.Duration // see [rules.FleetFacts]
+	Failing     []string       // receivers that do not take what they are sent
 }
 
 // fleet is what the rules remember about certmedic itself. The watchdog's lock guards it.
@@ -58,8 +59,8 @@ func (w *Watchdog) judgeFleet(now time.Time) {
 // fleetFactsLocked builds what rules may ask about certmedic itself.
 func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 	f := rules.FleetFacts{
-		Certificates: int64(len(w.order)), Degraded: self.Degraded, ClockSkew: self.ClockSkew,
-		Undecided: rules.Undecided{"fleet.failing_receivers": "nothing is known of single receivers"}, Support: map[string]rules.Support{},
+		Certificates: int64(len(w.order)), Degraded: self.Degraded, ClockSkew: self.ClockSkew, FailingReceivers: self.Failing,
+		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
 	}
 	failed := map[string]rules.Support{}
 	for rule, why := range w.fleet.errors {
