@@ -145,6 +145,7 @@ type FleetFacts struct {
 
 	FailingReceivers []string       // receivers whose last notification could not be delivered
 	ClockSkew        *time.Duration // how far this clock is ahead of the CA's, negative: behind
+	StateUnwritten   time.Duration  // for how long the state folder could not be written; 0 where it can be
 
 	Undecided Undecided
 	Support   map[string]Support

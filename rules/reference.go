@@ -139,6 +139,7 @@ func meanings() map[string]string {
 		"fleet.rule_errors":       "rules that could not be asked about something",
 		"fleet.degraded":          "what certmedic cannot do now, in sentences",
 		"fleet.failing_receivers": "receivers whose last notification could not be delivered",
+		"fleet.state_unwritten":   "for how long the state folder could not be written; 0 where it can be",
 		"fleet.clock_skew":        "how far this clock is ahead of the CA's; negative: behind",
 	}
 }

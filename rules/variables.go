@@ -146,6 +146,7 @@ func ofTheFleet() []variable {
 		fleet("rule_errors", lists(), func(f *FleetFacts) ref.Val { return asWords(f.RuleErrors) }),
 		fleet("degraded", lists(), func(f *FleetFacts) ref.Val { return asWords(f.Degraded) }),
 		fleet("failing_receivers", lists(), func(f *FleetFacts) ref.Val { return asWords(f.FailingReceivers) }),
+		fleet("state_unwritten", cel.DurationType, func(f *FleetFacts) ref.Val { return asSpan(f.StateUnwritten) }),
 		fleet("clock_skew", cel.DurationType, func(f *FleetFacts) ref.Val { return known(f.ClockSkew, asSpan) }),
 	}
 }

@@ -100,6 +100,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
+	a.metrics.State(s.Trouble)
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
 		return errors.Join(err, s.Close())
@@ -130,6 +131,9 @@ func (a *App) run(ctx context.Context) error {
 	return errors.Join(a.wait(ctx, failed), a.shutdown(servers))
 }
 
+// touchEvery is how often it is tried whether the state can be written.
+const touchEvery = 15 * time.Second
+
 // trimEvery is how often the oldest of what is kept is dropped.
 const trimEvery = 24 * time.Hour
 
@@ -137,6 +141,8 @@ const trimEvery = 24 * time.Hour
 func (a *App) wait(ctx context.Context, failed <-chan error) error {
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
+	touch := time.NewTicker(touchEvery)
+	defer touch.Stop()
 	look := time.NewTicker(targetsEvery)
 	defer look.Stop()
 	for {
@@ -144,6 +150,10 @@ func (a *App) wait(ctx context.Context, failed <-chan error) error {
 		case <-look.C:
 			if err := a.rediscover(ctx); err != nil {
 				a.o.Log.Error("watching what was discovered", "err", err)
+			}
+		case now := <-touch.C:
+			if err := a.store.Touch(now); err != nil {
+				a.o.Log.Error("the state cannot be written", "err", err)
 			}
 		case <-trim.C:
 			if err := a.trim(); err != nil {
@@ -339,6 +349,9 @@ func (a *App) Status() api.Status {
 	s := statusOf(a.generation(), a.o.Version, true)
 	a.mu.RLock()
 	defer a.mu.RUnlock()
+	if since, err := a.store.Trouble(); err != nil {
+		s.Degraded = append(s.Degraded, fmt.Sprintf("the state cannot be written since %s: %v", since.UTC().Format(time.RFC3339), err))
+	}
 	for _, sentence := range slices.Sorted(maps.Keys(a.troubles)) {
 		if a.troubles[sentence] {
 			s.Degraded = append(s.Degraded, sentence)

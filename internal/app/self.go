@@ -20,6 +20,9 @@ func (a *App) self(g *generation) func() watchdog.Self {
 	since := time.Now()
 	return func() watchdog.Self {
 		self := watchdog.Self{Since: since, LastRound: a.metrics.LastRound(), QueueOldest: g.QueueOldest(), Degraded: g.degraded(), Failing: g.alerter.Failing()}
+		if since, err := a.store.Trouble(); err != nil {
+			self.Unwritten, self.UnwrittenWhy = since, err.Error()
+		}
 		if skew, ok := g.advisor.Skew(); ok {
 			self.ClockSkew = &skew
 		}

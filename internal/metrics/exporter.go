@@ -38,6 +38,7 @@ type Exporter struct {
 
 	mu      sync.Mutex
 	source  Source
+	trouble func() (since time.Time, err error) // of writing the state; nil: not known
 	round   round
 	rounded time.Time // when the last round was complete
 }
@@ -70,13 +71,14 @@ func New(version string) *Exporter {
 		reloaded:     gauge("certmedic_config_last_reload_successful", "1 if the last load of the configuration succeeded."),
 	}
 	e.queueOldest = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "certmedic_notification_queue_oldest_seconds", Help: "Age of the oldest notification that waits; 0 if none does."}, e.queueAge)
+	unwritten := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "certmedic_state_unwritten_seconds", Help: "For how long the state folder could not be written; 0 if it can be."}, e.unwrittenFor)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "certmedic_build_info", Help: "The version of certmedic.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	members := gauge("certmedic_cluster_members", "Live members of the cluster; 1 on a single host.")
 	members.Set(1)
 	e.registry.MustRegister(
 		e.probes, e.actions, e.actionLast, e.actionTime, e.detect, e.heal, e.told, e.ruleFailures, e.roundTime, e.lastRound,
-		e.reloaded, e.queueOldest, build, members,
+		e.reloaded, e.queueOldest, unwritten, build, members,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	e.zero()
@@ -186,6 +188,27 @@ func (e *Exporter) Receiver(name string) {
 
 // Told counts a notification.
 func (e *Exporter) Told(receiver, outcome string) { e.told.WithLabelValues(receiver, outcome).Inc() }
+
+// State names who says since when the state cannot be written, and why.
+func (e *Exporter) State(trouble func() (since time.Time, err error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.trouble = trouble
+}
+
+func (e *Exporter) unwrittenFor() float64 {
+	e.mu.Lock()
+	trouble := e.trouble
+	e.mu.Unlock()
+	if trouble == nil {
+		return 0
+	}
+	since, err := trouble()
+	if err == nil {
+		return 0
+	}
+	return max(0, time.Since(since).Seconds())
+}
 
 func (e *Exporter) queueAge() float64 {
 	e.mu.Lock()

@@ -25,7 +25,7 @@ func (s *Store) Ledger() (map[string]ledger.Entry, error) {
 
 // SaveLedger keeps entries of the ledger, by key: all of them or, with an error, none.
 func (s *Store) SaveLedger(entries map[string]ledger.Entry) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		for key, e := range entries {
 			data, err := json.Marshal(e)
 			if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) SaveLedger(entries map[string]ledger.Entry) error {
 
 // DropLedger forgets entries of the ledger; a key that is not there is no error.
 func (s *Store) DropLedger(keys []string) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		for _, key := range keys {
 			if err := tx.Bucket([]byte(bucketLedger)).Delete([]byte(key)); err != nil {
 				return err

@@ -51,7 +51,7 @@ func (o Outbox) Settle(d alerting.Delivery, done []string) error {
 	if err != nil {
 		return fmt.Errorf("encoding a delivery: %w", err)
 	}
-	err = o.s.db.Update(func(tx *bbolt.Tx) error {
+	err = o.s.update(func(tx *bbolt.Tx) error {
 		key := []byte(d.Receiver + "\x00" + d.Conversation)
 		deliveries := tx.Bucket([]byte(bucketDeliveries))
 		if d.Over() {

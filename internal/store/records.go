@@ -42,7 +42,7 @@ type Version struct {
 // SaveRules keeps what the rules remember, by certificate: all of it or, with an error, none.
 // What remembers nothing any more is removed.
 func (s *Store) SaveRules(all map[string]rules.State) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket([]byte(bucketRules))
 		for certificate, state := range all {
 			if state.Empty() {
@@ -82,7 +82,7 @@ func (s *Store) Rules() (map[string]rules.State, error) {
 // SaveMemory keeps what has to be remembered, by certificate: all of it or, with an error,
 // nothing.
 func (s *Store) SaveMemory(all map[string]Memory) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := s.update(func(tx *bbolt.Tx) error {
 		for certificate, m := range all {
 			data, err := json.Marshal(m)
 			if err != nil {

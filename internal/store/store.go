@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -55,6 +56,10 @@ func buckets() []string {
 // Store is the open state. It is safe for concurrent use.
 type Store struct {
 	db *bbolt.DB
+
+	mu      sync.Mutex
+	trouble error     // of the last write
+	since   time.Time // when writes began to fail; zero while they succeed
 }
 
 // Open opens the state in dir for writing, and creates both (the folder 0700). It waits up
@@ -139,7 +144,7 @@ func (s *Store) readAll() error {
 
 // prepare creates the buckets and checks the layout's version.
 func (s *Store) prepare() error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
@@ -175,13 +180,40 @@ func checkVersion(tx *bbolt.Tx) error {
 // Close lets go of the state.
 func (s *Store) Close() error { return s.db.Close() }
 
+// update writes, and remembers whether that was possible.
+func (s *Store) update(f func(tx *bbolt.Tx) error) error {
+	err := s.db.Update(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.trouble = err; {
+	case err == nil:
+		s.since = time.Time{}
+	case s.since.IsZero():
+		s.since = time.Now()
+	}
+	return err
+}
+
+// Trouble returns why the last write failed, and since when writes do; nil while they succeed.
+func (s *Store) Trouble() (since time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since, s.trouble
+}
+
+// Touch writes the time, which shows whether anything can be written. It takes a page of its
+// own, as every write does, so that a full disk is noticed.
+func (s *Store) Touch(now time.Time) error {
+	return s.put(bucketMeta, "touched", now.UTC())
+}
+
 // put writes a value under a key.
 func (s *Store) put(bucket, key string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encoding %s %q: %w", bucket, key, err)
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte(key), data) })
+	err = s.update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte(key), data) })
 	if err != nil {
 		return fmt.Errorf("writing %s %q: %w", bucket, key, err)
 	}
@@ -190,7 +222,7 @@ func (s *Store) put(bucket, key string, value any) error {
 
 // remove deletes a key; one that is not there is no error.
 func (s *Store) remove(bucket, key string) error {
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Delete([]byte(key)) })
+	err := s.update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Delete([]byte(key)) })
 	if err != nil {
 		return fmt.Errorf("removing %s %q: %w", bucket, key, err)
 	}
@@ -230,7 +262,7 @@ func decode(bucket, key string, data []byte, into any) error {
 
 // trim removes the oldest entries of a bucket beyond the newest keep.
 func (s *Store) trim(bucket string, keep int) error {
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	return s.update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte(bucket))
 		excess := b.Stats().KeyN - keep
 		c := b.Cursor()

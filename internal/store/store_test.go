@@ -215,7 +215,7 @@ func TestOpeningWhatIsNotState(t *testing.T) {
 func TestNewerLayoutIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open1(t, dir)
-	must(t, s.Record(action(1, "shop")), s.db.Update(func(tx *bbolt.Tx) error {
+	must(t, s.Record(action(1, "shop")), s.update(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte(bucketMeta)).Put([]byte("version"), binary.BigEndian.AppendUint64(nil, version+1))
 	}), s.Close())
 	for name, open := range map[string]func(string, time.Duration) (*Store, error){"write": Open, "read": OpenRead} {
@@ -249,7 +249,7 @@ func TestBrokenValueIsNamed(t *testing.T) {
 		bucketOutbox:    func() error { _, err := s.Outbox().Pending(); return err },
 	}
 	for bucket, read := range reads {
-		must(t, s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte("the key"), []byte("{broken")) }))
+		must(t, s.update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucket)).Put([]byte("the key"), []byte("{broken")) }))
 		if err := read(); err == nil || !strings.Contains(err.Error(), bucket) || !strings.Contains(err.Error(), "the key") {
 			t.Errorf("%s: error %v names neither", bucket, err)
 		}
@@ -259,7 +259,7 @@ func TestBrokenValueIsNamed(t *testing.T) {
 func TestTrimKeepsTheNewest(t *testing.T) {
 	s := open1(t, t.TempDir())
 	const all, keep = 2000, 300
-	must(t, s.db.Update(func(tx *bbolt.Tx) error {
+	must(t, s.update(func(tx *bbolt.Tx) error {
 		for i := range all {
 			if err := tx.Bucket([]byte(bucketActions)).Put(fmt.Appendf(nil, "%05d", i), []byte("{}")); err != nil {
 				return err
@@ -376,5 +376,29 @@ func TestForeignFolderIsLeftAlone(t *testing.T) {
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestTroubleIsToldUntilAWriteSucceeds(t *testing.T) {
+	s, err := Open(t.TempDir(), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := errors.New("disk full")
+	begin := time.Now()
+	for range 2 {
+		if err := s.update(func(*bbolt.Tx) error { return full }); !errors.Is(err, full) {
+			t.Fatal(err)
+		}
+	}
+	if since, err := s.Trouble(); !errors.Is(err, full) || since.Before(begin) {
+		t.Errorf("trouble %v since %v", err, since)
+	}
+	if err := s.Touch(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if since, err := s.Trouble(); err != nil || !since.IsZero() {
+		t.Errorf("after a write: trouble %v since %v", err, since)
 	}
 }

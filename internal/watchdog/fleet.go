@@ -21,6 +21,9 @@ type Self struct {
 	Degraded    []string
 	ClockSkew   *time.Duration // see [rules.FleetFacts]
 	Failing     []string       // receivers that do not take what they are sent
+
+	Unwritten    time.Time // since when the state folder cannot be written; zero: it can be
+	UnwrittenWhy string
 }
 
 // fleet is what the rules remember about certmedic itself. The watchdog's lock guards it.
@@ -78,6 +81,10 @@ func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 	}
 	f.RuleErrors = slices.Sorted(maps.Keys(failed))
 	f.Support["fleet.rule_errors"] = joined(failed, f.RuleErrors)
+	if !self.Unwritten.IsZero() {
+		f.StateUnwritten = max(0, now.Sub(self.Unwritten))
+		f.Support["fleet.state_unwritten"] = rules.Support{Evidence: []certmedic.Evidence{{Source: "state", Line: self.UnwrittenWhy}}}
+	}
 	if !self.QueueOldest.IsZero() {
 		f.QueueAge = max(0, now.Sub(self.QueueOldest))
 	}

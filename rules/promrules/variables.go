@@ -98,10 +98,11 @@ func meanings() map[string]meaning {
 		"address.reachable":       {yes: reached()},
 
 		// Before the first round is complete its time is 0.
-		"fleet.last_round_age": {number: form{"time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)", bindsAdd}},
-		"fleet.missed_rounds":  {number: form{"(time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)) / INTERVAL", bindsMultiply}},
-		"fleet.queue_age":      {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
-		"fleet.rule_errors":    {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
+		"fleet.last_round_age":  {number: form{"time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)", bindsAdd}},
+		"fleet.missed_rounds":   {number: form{"(time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)) / INTERVAL", bindsMultiply}},
+		"fleet.state_unwritten": {number: form{"max by () (certmedic_state_unwritten_seconds{})", bindsAtom}},
+		"fleet.queue_age":       {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
+		"fleet.rule_errors":     {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
 		"fleet.failing_receivers": {
 			series: `increase(certmedic_notifications_total{,outcome=~"rejected|dropped|retried"}` + errorWindow + `) > 0`, label: "receiver",
 			note: "a receiver counts as failing for 5 min after an attempt that failed",

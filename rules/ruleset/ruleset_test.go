@@ -40,7 +40,7 @@ func TestComplete(t *testing.T) {
 		"hook_hung", "key-denied-in-use", "key-mismatch", "lineage-broken", "must-staple-without-staple", "name-mismatch",
 		"not-yet-valid", "notifier-failing", "permissions", "probe-stale", "rate-limit-near", "remediation-blocked",
 		"remediation-failed", "renewal-overdue", "renewed-not-served", "revoked", "rolled-back", "rule-error",
-		"served-newer", "split-serving", "stored-invalid", "unreachable", "watchdog-heartbeat", "weak-parameters",
+		"served-newer", "split-serving", "state-unwritable", "stored-invalid", "unreachable", "watchdog-heartbeat", "weak-parameters",
 	}
 	got := names(load(t))
 	slices.Sort(got)
