@@ -1,7 +1,8 @@
 // Package renew plans how a new version of a certificate is issued: by certbot, which itself
-// decides whether one is due, or by a command of the certificate's owner. The remediator asks
-// for a [Plan], carries it out, and judges it by what is stored and served afterwards;
-// [Explain] finds the lines that say why nothing new is.
+// decides whether one is due, by certmedic itself at an ACME CA, or by a command of the
+// certificate's owner. The remediator asks for a [Plan] or a [PlanACME], carries it out, and
+// judges it by what is stored and served afterwards; [Explain] finds the lines that say why
+// nothing new is.
 //
 // It promises that a plan is pure data, that what it runs comes from the configuration and
 // from certbot's own files only, and that the values of variables, which may be secrets, are
@@ -22,12 +23,13 @@ import (
 )
 
 // ErrNoWay says that a certificate has no way to be renewed.
-var ErrNoWay = errors.New("it is not kept by certbot, and its configuration names no command that renews it")
+var ErrNoWay = errors.New("it is not kept by certbot, and its configuration names no CA and no command that renews it")
 
 // Way is how a certificate is renewed: one of its fields is set, or none where there is no
 // way.
 type Way struct {
 	Certbot *Certbot
+	ACME    *ACME    // see [PlanACME]
 	Command []string // program and arguments
 }
 
@@ -39,6 +41,8 @@ type Certbot struct {
 	LogsDir   string            // empty: certbot's default
 	Args      []string          // further arguments
 	Env       map[string]string // added to the environment
+
+	Around Around // for rehearsals, and for a certbot that was stopped
 }
 
 // The names under which the commands of renewals are journaled.
