@@ -44,10 +44,14 @@ const (
 	bucketOutbox    = "outbox"    // id → alerting.Entry
 	bucketRenewal   = "renewal"   // certificate → Renewal
 	bucketLedger    = "ledger"    // key → ledger.Entry
+	bucketLoans     = "loans"     // certificate → rollback.Loan
+	bucketApprovals = "approvals" // id → approval.Approval
+
+	bucketRehearsals = "rehearsals" // id (sorts by time) → certmedic.Action
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal, bucketLedger}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals}
 }
 
 // Store is the open state. It is safe for concurrent use.
