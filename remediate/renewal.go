@@ -93,7 +93,8 @@ func random(id string) *rand.Rand {
 	return rand.New(rand.NewPCG(h.Sum64(), 0))
 }
 
-// planRenewal plans a renewal. The error says that what it would run cannot be trusted.
+// planRenewal plans a renewal. certbot is told to renew also what it does not find due where what
+// is stored must not be served: a bad chain, a revoked version, a denied key. The error says that what it would run cannot be trusted.
 func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
 	way, err := r.o.Renewal(s.Certificate)
 	var plan deploy.Plan
@@ -103,7 +104,8 @@ func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
 	case way.ACME != nil:
 		plan, err = r.planACME(*way.ACME, s)
 	case len(s.Stored.Chain) > 0:
-		plan, err = renew.Plan(way, r.o.Environ, force)
+		denied := r.denied(s)
+		plan, err = renew.Plan(way, r.o.Environ, renew.How{Force: force || denied || len(s.Problems) > 0, NewKey: denied})
 	}
 	if errors.Is(err, renew.ErrNoWay) {
 		return deploy.Plan{Notes: []string{err.Error()}}, nil

@@ -96,7 +96,7 @@ func runsDeployHooks(arg string) bool {
 // would take its place else, and be ordered from. Of options that are there twice certbot takes
 // the last, and none of them does it save in a dry run.
 func (c Certbot) rehearsal(directory string, runHooks bool) []string {
-	argv := append(c.argv(false), "--dry-run", "--server", directory)
+	argv := append(c.argv(How{}), "--dry-run", "--server", directory)
 	if !runHooks {
 		argv = append(argv, "--no-directory-hooks", "--pre-hook", noop, "--post-hook", noop)
 	}

@@ -51,13 +51,20 @@ const (
 	nameCommand = "renew"
 )
 
-// Plan plans a renewal. force has certbot renew what is not due; a command is run as it is.
+// How says what certbot could not know by itself, because it looks at dates alone. A command is
+// run as it is.
+type How struct {
+	Force  bool // renew what is not due, and what it was told not to renew
+	NewKey bool // also where its files say that the key is used again
+}
+
+// Plan plans a renewal.
 // The error says that there is no way, or that others may write the program.
-func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
+func Plan(w Way, environ []string, how How) (deploy.Plan, error) {
 	c := deploy.Command{Name: nameCommand, Phase: deploy.PhaseRenew, Argv: w.Command, Env: environ}
 	switch {
 	case w.Certbot != nil:
-		c.Name, c.Argv = nameCertbot, w.Certbot.argv(force)
+		c.Name, c.Argv = nameCertbot, w.Certbot.argv(how)
 		c.Env, c.EnvDiff = w.Certbot.environ(environ)
 	case len(w.Command) == 0:
 		return deploy.Plan{}, ErrNoWay
@@ -75,7 +82,7 @@ func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
 }
 
 // argv is certbot's command line. It does not sleep, because whoever asks has waited already.
-func (c Certbot) argv(force bool) []string {
+func (c Certbot) argv(how How) []string {
 	argv := []string{
 		"certbot", "renew", "--cert-name", c.Lineage, "--config-dir", c.ConfigDir,
 	}
@@ -86,8 +93,11 @@ func (c Certbot) argv(force bool) []string {
 		argv = append(argv, "--logs-dir", c.LogsDir)
 	}
 	argv = append(argv, "--no-random-sleep-on-renew", "--non-interactive")
-	if force {
+	if how.Force {
 		argv = append(argv, "--force-renewal")
+	}
+	if how.NewKey {
+		argv = append(argv, "--new-key")
 	}
 	return append(argv, c.Args...)
 }
