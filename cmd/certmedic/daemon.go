@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting/silence"
@@ -15,6 +16,8 @@ import (
 	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/internal/systemlog"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deny"
 	"github.com/certmedic/certmedic/remediate/snapshot"
 )
@@ -27,11 +30,16 @@ type reader interface {
 	Snapshots(ctx context.Context, certificate string) ([]snapshot.Snapshot, error)
 	Denied(ctx context.Context) ([]deny.Entry, error)
 	Silences(ctx context.Context, ended bool) ([]silence.Silence, error)
+	Plans(ctx context.Context) ([]approval.Approval, error)
 }
 
 // options are what the app needs of the process.
 func (e *environment) options(log *slog.Logger) app.Options {
-	return app.Options{Version: version, Environ: e.environ(), Self: e.self, Log: log}
+	o := app.Options{Version: version, Environ: e.environ(), Self: e.self, Log: log}
+	if stderr, ok := e.stderr.(*os.File); ok {
+		o.Syslog = systemlog.SocketFor(o.Environ, stderr)
+	}
+	return o
 }
 
 // settings loads the configuration for a command that needs it.
@@ -95,6 +103,8 @@ func (k kept) Snapshots(_ context.Context, certificate string) ([]snapshot.Snaps
 }
 
 func (k kept) Denied(context.Context) ([]deny.Entry, error) { return k.Offline.Denied() }
+
+func (k kept) Plans(context.Context) ([]approval.Approval, error) { return k.Offline.Plans(), nil }
 
 // act has the daemon carry out an action, or carries it out under the same lock where no
 // daemon runs.

@@ -82,6 +82,9 @@ func (e *environment) printStatus(s api.Status) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Status, printable(v.Name), or(string(v.Stage), "-"), servedUntil(v, s.Time), storedUntil(v, s.Time), v.Mode, printable(what(v)))
 	}
 	_ = w.Flush() // writes to standard output; there is nobody to tell
+	if len(s.Certificates) == 1 {
+		e.printRehearsals(s.Certificates[0].Rehearsed)
+	}
 	for _, in := range s.Fleet {
 		if in.State == certmedic.StateFiring {
 			fmt.Fprintf(e.stdout, "certmedic itself: %s: %s: %s\n", in.Severity, in.Rule, printable(in.Summary))
@@ -146,6 +149,9 @@ func what(v watchdog.View) string {
 			word += " (pending)"
 		}
 		said = append(said, word)
+	}
+	if v.Loan != nil {
+		said = append(said, lentUntil(*v.Loan))
 	}
 	if len(said) > 0 {
 		return strings.Join(said, ", ")
@@ -275,7 +281,11 @@ func (e *environment) printHistory(actions []certmedic.Action) {
 		if !a.EndedAt.IsZero() {
 			took = ", " + a.EndedAt.Sub(a.StartedAt).Round(10*time.Millisecond).String()
 		}
-		fmt.Fprintf(e.stdout, "%s  by %s (attempt %d%s): %s\n", a.StartedAt.Local().Format(time.DateTime), printable(a.By), a.Attempt, took, printable(a.Why))
+		by := printable(a.By)
+		if a.ApprovedBy != "" {
+			by += ", approved by " + printable(a.ApprovedBy)
+		}
+		fmt.Fprintf(e.stdout, "%s  by %s (attempt %d%s): %s\n", a.StartedAt.Local().Format(time.DateTime), by, a.Attempt, took, printable(a.Why))
 		e.printAction(a)
 	}
 }

@@ -56,7 +56,7 @@ func meanings() map[string]meaning {
 		"certificate.drift_age":       {managed: true, zero: true, number: form{"max by () (certmedic_drift_seconds{})", bindsAtom}},
 		"certificate.split":           {seen: true, yes: form{"count by () (group by (,sha256) (certmedic_served_info{})) > 1", bindsCompare}},
 		"certificate.stage":           {managed: true, series: "certmedic_stage{}", label: "stage", value: " == 1"},
-		"certificate.hook_exit_code":  {managed: true, zero: true, number: form{"max by () (certmedic_hook_last_exit_code{})", bindsAtom}},
+		"certificate.hook_exit_code":  {managed: true, zero: true, number: form{`max by () (certmedic_hook_last_exit_code{,rehearsal=""})`, bindsAtom}},
 		"certificate.served_versions": {series: "certmedic_served_info{}", label: "sha256"},
 		"certificate.findings":        {series: `certmedic_finding{,address!=""}`, watched: "certmedic_finding{}", seen: true, label: "code"},
 		"certificate.stored_findings": {series: `certmedic_finding{,address=""}`, label: "code"},
@@ -78,6 +78,9 @@ func meanings() map[string]meaning {
 )`, bindsAtom}},
 		"certificate.renewal_due_in": {number: form{"min by () (certmedic_renewal_due_timestamp_seconds{}) - time()", bindsAdd}},
 		"certificate.ari_ends_in":    {number: form{"min by () (certmedic_ari_window_end_timestamp_seconds{}) - time()", bindsAdd}},
+
+		"certificate.loan":         {managed: true, yes: form{"group by () (certmedic_rollback_deadline_timestamp_seconds{})", bindsAtom}},
+		"certificate.loan_ends_in": {managed: true, number: form{"min by () (certmedic_rollback_deadline_timestamp_seconds{}) - time()", bindsAdd}},
 
 		"endpoint.address":       {series: "certmedic_probe_last_timestamp_seconds{}", label: "endpoint"},
 		"endpoint.findings":      {series: "certmedic_finding{}", label: "code"},
