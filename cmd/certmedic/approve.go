@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -13,8 +10,6 @@ import (
 
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/app"
-	"github.com/certmedic/certmedic/internal/person"
-	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/remediate/approval"
 )
 
@@ -30,7 +25,7 @@ of the plans of the last week.`,
 		Example: "  certmedic plans\n  certmedic plans --all --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				plans, err := r.Plans(cmd.Context())
 				if err != nil {
 					return err
@@ -109,29 +104,16 @@ func newReject(e *environment) *cobra.Command {
 }
 
 // say has the daemon take a person's word, or takes it under the same lock where no daemon runs.
-func (e *environment) say(ctx context.Context, r api.WordRequest) (approval.Approval, error) {
-	c, err := e.settings()
-	if err != nil {
-		return approval.Approval{}, err
-	}
-	said, err := api.NewClient(c.StateDir).Say(ctx, r)
-	if !errors.Is(err, api.ErrNoDaemon) {
-		return said, asFailure(err)
-	}
-	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.DiscardHandler)))
-	if errors.Is(err, store.ErrBusy) {
-		return approval.Approval{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
-	}
-	if err != nil {
-		return approval.Approval{}, fail(err)
-	}
-	defer offline.Close()
-	r.By = person.OfProcess(os.Getpid(), os.Getuid())
-	said, err = offline.Say(ctx, r)
-	if err == nil && r.Approve {
-		fmt.Fprintln(e.stderr, "no daemon is running: the plan is carried out once one does, if nothing has changed by then")
-	}
-	return said, asFailure(err)
+func (e *environment) say(ctx context.Context, r api.WordRequest) (said approval.Approval, err error) {
+	err = e.change(e.quiet(), func(c *api.Client) (err error) { said, err = c.Say(ctx, r); return err }, func(o *app.Offline) (err error) {
+		r.By = e.person()
+		said, err = o.Say(ctx, r)
+		if err == nil && r.Approve {
+			fmt.Fprintln(e.stderr, "no daemon is running: the plan is carried out once one does, if nothing has changed by then")
+		}
+		return err
+	})
+	return said, err
 }
 
 // confirmPlan shows a plan on a terminal, and asks.
@@ -139,7 +121,7 @@ func (e *environment) confirmPlan(ctx context.Context, id string) error {
 	if !e.onTerminal() {
 		return nil
 	}
-	err := e.ask(ctx, func(r reader) error {
+	err := e.ask(func(r reader) error {
 		plans, err := r.Plans(ctx)
 		for _, a := range plans {
 			if strings.EqualFold(a.ID, id) {
@@ -208,7 +190,7 @@ func (e *environment) completePlans(cmd *cobra.Command, args []string, _ string)
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	err := e.ask(cmd.Context(), func(r reader) error {
+	err := e.ask(func(r reader) error {
 		plans, err := r.Plans(cmd.Context())
 		for _, a := range waiting(plans) {
 			ids = append(ids, fmt.Sprintf("%s\t%s %s", a.ID, a.Kind, printable(a.Certificate)))

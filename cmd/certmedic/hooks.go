@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/app"
-	"github.com/certmedic/certmedic/internal/store"
 )
 
 func newHooks(e *environment) *cobra.Command {
@@ -148,25 +146,10 @@ func (e *environment) dryRun(ctx context.Context, r api.RehearsalRequest, yes bo
 }
 
 // rehearse has the daemon rehearse, or rehearses under the same lock where no daemon runs.
-func (e *environment) rehearse(ctx context.Context, r api.RehearsalRequest) (api.RehearsalAnswer, error) {
-	c, err := e.settings()
-	if err != nil {
-		return api.RehearsalAnswer{}, err
-	}
-	answer, err := api.NewClient(c.StateDir).Rehearse(ctx, r)
-	if !errors.Is(err, api.ErrNoDaemon) {
-		return answer, asFailure(err)
-	}
-	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
-	if errors.Is(err, store.ErrBusy) {
-		return api.RehearsalAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
-	}
-	if err != nil {
-		return api.RehearsalAnswer{}, fail(err)
-	}
-	defer offline.Close()
-	answer, err = offline.Rehearse(ctx, r)
-	return answer, asFailure(err)
+func (e *environment) rehearse(ctx context.Context, r api.RehearsalRequest) (answer api.RehearsalAnswer, err error) {
+	err = e.change(e.warnings(), func(c *api.Client) (err error) { answer, err = c.Rehearse(ctx, r); return err },
+		func(o *app.Offline) (err error) { answer, err = o.Rehearse(ctx, r); return err })
+	return answer, err
 }
 
 // printRehearsal prints a rehearsal, and what its evidence says besides its commands.

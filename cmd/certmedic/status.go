@@ -26,7 +26,7 @@ Exit codes are those of check: 0 fine, 1 warning, 2 critical, 3 could not tell.`
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				s, err := r.Status(cmd.Context())
 				if err != nil {
 					return err
@@ -187,7 +187,7 @@ func newIncidents(e *environment) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				incidents, err := r.Incidents(cmd.Context(), first(args), limit)
 				if err != nil {
 					return err
@@ -255,7 +255,7 @@ func newHistory(e *environment) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				actions, err := r.History(cmd.Context(), first(args), limit)
 				if err != nil {
 					return err
@@ -296,7 +296,7 @@ func (e *environment) completeCertificates(cmd *cobra.Command, args []string, _ 
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	err := e.ask(cmd.Context(), func(r reader) error {
+	err := e.ask(func(r reader) error {
 		s, err := r.Status(cmd.Context())
 		for _, v := range s.Certificates {
 			names = append(names, v.Name)
