@@ -266,12 +266,6 @@ func (r *Remediator) refuse(q Request, c considered, told told) (certmedic.Actio
 	if leaf, ok := c.sight.Stored.Leaf(); ok {
 		a.Version = leaf.SHA256 // also of a rollback, which is for another one
 	}
-	if leaf, ok := c.sight.Stored.Leaf(); ok {
-		a.Version = leaf.SHA256 // also of a rollback, which is for another one
-	}
-	if leaf, ok := c.sight.Stored.Leaf(); ok {
-		a.Version = leaf.SHA256 // also of a rollback, which is for another one
-	}
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
 	this := refusal{reason: c.decision.Reason, version: c.plan.Version}
 	if err := r.present(q, c, &a, &this); err != nil {

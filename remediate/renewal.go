@@ -93,8 +93,17 @@ func random(id string) *rand.Rand {
 	return rand.New(rand.NewPCG(h.Sum64(), 0))
 }
 
-// planRenewal plans a renewal. certbot is told to renew also what it does not find due where what
-// is stored must not be served: a bad chain, a revoked version, a denied key. The error says that what it would run cannot be trusted.
+// how says what certbot cannot know: that a version is out although its dates are good, by its key
+// or by its CA. Other problems, such as a chain that is not trusted here, would come back with the
+// next version. What its owner switched off stays off, unless a person forces it.
+func (r *Remediator) how(s Sight, way renew.Way, force bool) renew.How {
+	denied := r.denied(s)
+	out := denied || certmedic.HasFinding(s.Problems, certmedic.Revoked)
+	off := way.Certbot != nil && way.Certbot.Off
+	return renew.How{Force: force || out && !off, NewKey: denied}
+}
+
+// planRenewal plans a renewal. The error says that what it would run cannot be trusted.
 func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
 	way, err := r.o.Renewal(s.Certificate)
 	var plan deploy.Plan
@@ -104,8 +113,7 @@ func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
 	case way.ACME != nil:
 		plan, err = r.planACME(*way.ACME, s)
 	case len(s.Stored.Chain) > 0:
-		denied := r.denied(s)
-		plan, err = renew.Plan(way, r.o.Environ, renew.How{Force: force || denied || len(s.Problems) > 0, NewKey: denied})
+		plan, err = renew.Plan(way, r.o.Environ, r.how(s, way, force))
 	}
 	if errors.Is(err, renew.ErrNoWay) {
 		return deploy.Plan{Notes: []string{err.Error()}}, nil

@@ -604,9 +604,10 @@ func TestRenewalThatOutlivesCertmedic(t *testing.T) {
 // TestCertbotRenewsWhatMustNotBeServed shows what certbot is told where dates say nothing: it would
 // find the version not due.
 func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
-	bad := func(s *remediate.Sight) {
-		s.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.IncompleteChain, "its issuer is not there")}
+	finds := func(code certmedic.FindingCode) func(*remediate.Sight) {
+		return func(s *remediate.Sight) { s.Problems = []certmedic.Finding{certmedic.NewFinding(code, "so it is")} }
 	}
+	revoked, untrusted := finds(certmedic.Revoked), finds(certmedic.Untrusted)
 	tests := []struct {
 		about  string
 		see    func(*remediate.Sight)
@@ -615,7 +616,9 @@ func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
 		not    []string
 	}{
 		{"a good version is certbot's to judge", nil, false, nil, []string{"--force-renewal", "--new-key"}},
-		{"a version with a problem", bad, false, []string{"--force-renewal"}, []string{"--new-key"}},
+		{"a revoked version", revoked, false, []string{"--force-renewal"}, []string{"--new-key"}},
+		{"a problem that the next version would have, too", untrusted, false, nil, []string{"--force-renewal"}},
+		{"what its owner switched off", nil, true, []string{"--new-key"}, []string{"--force-renewal"}},
 		{"a denied key", nil, true, []string{"--force-renewal", "--new-key"}, nil},
 	}
 	for _, tt := range tests {
@@ -623,7 +626,7 @@ func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
 			w := newWorld(t)
 			plan := w.planned(t, func(o *remediate.Options) {
 				o.Renewal = func(certmedic.Certificate) (renew.Way, error) {
-					return renew.Way{Certbot: &renew.Certbot{Lineage: shop, ConfigDir: w.dir}}, nil
+					return renew.Way{Certbot: &renew.Certbot{Lineage: shop, ConfigDir: w.dir, Off: strings.Contains(tt.about, "switched off")}}, nil
 				}
 				o.Denied = func(certmedic.Fingerprint) bool { return tt.denied }
 				o.Look = func(ctx context.Context, name string) (remediate.Sight, error) {

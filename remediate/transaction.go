@@ -60,10 +60,10 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 	}
 	verified, detail := t.verify(ctx, window)
 	if worse, answered := t.answersWorse(ctx, verified); answered {
-		if len(t.plan.Files) > 0 {
-			return t.putBack(ctx, worse, reloaded)
+		if _, _, dire := need(t.before); dire || len(t.plan.Files) == 0 {
+			return worse // a service that fails behind a good certificate is better off than one behind a bad one
 		}
-		return worse
+		return t.putBack(ctx, worse, reloaded)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -162,7 +162,11 @@ func (c *change) lead(to targets) error {
 			continue
 		}
 		temp := filepath.Join(c.Place.Live, ".certmedic-"+filepath.Base(link))
-		if err := errors.Join(os.Symlink(to[part], temp), os.Rename(temp, link)); err != nil {
+		err := os.Symlink(to[part], temp)
+		if err == nil {
+			err = os.Rename(temp, link)
+		}
+		if err != nil {
 			return fmt.Errorf("moving the link %q: %w", link, err)
 		}
 		c.happened()
