@@ -174,15 +174,15 @@ func (c *change) lead(to targets) error {
 	return syncDir(c.Place.Live)
 }
 
-// among proves that each link leads to one of two targets: where a request found it, or where
+// among proves that each link leads to one of several targets: where a request found it, or where
 // that moved it.
-func (p Place) among(one, other targets) error {
+func (p Place) among(all ...targets) error {
 	now, err := p.links()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOvertaken, err)
 	}
 	for _, part := range linkOrder() {
-		if now[part] != one[part] && now[part] != other[part] {
+		if !slices.ContainsFunc(all, func(t targets) bool { return t[part] == now[part] }) {
 			return fmt.Errorf("%w: %q leads to %q", ErrOvertaken, p.link(part), now[part])
 		}
 	}
