@@ -160,7 +160,7 @@ func TestServicesThatNeedNoReload(t *testing.T) {
 	w := newStack(t)
 	w.must(`cd /etc/postfix
 		install -m 600 /etc/pebble/key.pem /etc/ssl/nobody.key
-		postconf -e smtpd_tls_cert_file=/etc/pebble/cert.pem smtpd_tls_key_file=/etc/ssl/nobody.key tls_server_sni_maps=hash:/etc/postfix/sni
+		postconf -e max_use=1 smtpd_tls_cert_file=/etc/pebble/cert.pem smtpd_tls_key_file=/etc/ssl/nobody.key tls_server_sni_maps=hash:/etc/postfix/sni
 		echo ` + domain + ` /etc/ssl/postfix/key.pem /etc/ssl/postfix/fullchain.pem >sni
 		postmap -F hash:/etc/postfix/sni
 		systemctl start haproxy postfix`)
