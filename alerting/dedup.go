@@ -103,11 +103,16 @@ func (d dedup) Exec(_ context.Context, b Batch) (Batch, error) {
 		return it.Why.Sends()
 	}, d.drop)
 	b.Open = openAfter(known, b.Items)
-	b.Status = StatusResolved
-	if len(b.Open) > 0 {
-		b.Status = StatusFiring
-	}
+	b.Status = statusOf(b.Open)
 	return b, nil
+}
+
+// statusOf is the status of a conversation in which these fire.
+func statusOf(open []Event) Status {
+	if len(open) > 0 {
+		return StatusFiring
+	}
+	return StatusResolved
 }
 
 // openAfter returns the newest events of what fires in a conversation once the items are

@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -93,13 +94,15 @@ type Ack struct {
 // Facts are what receivers are told about the certificate. A field that is not known is
 // empty.
 type Facts struct {
-	Name     string                `json:"name"`
-	Labels   map[string]string     `json:"labels,omitempty"`
-	Domains  []string              `json:"domains,omitempty"`
-	NotAfter time.Time             `json:"not_after,omitzero"`
-	Issuer   string                `json:"issuer,omitempty"`
-	Serial   string                `json:"serial,omitempty"`
-	SHA256   certmedic.Fingerprint `json:"sha256,omitempty"`
+	Name      string                `json:"name"`
+	Labels    map[string]string     `json:"labels,omitempty"`
+	Domains   []string              `json:"domains,omitempty"`
+	NotBefore time.Time             `json:"not_before,omitzero"`
+	NotAfter  time.Time             `json:"not_after,omitzero"`
+	Issuer    string                `json:"issuer,omitempty"`
+	Serial    string                `json:"serial,omitempty"`
+	SHA256    certmedic.Fingerprint `json:"sha256,omitempty"`
+	Stage     certmedic.Stage       `json:"stage,omitempty"` // how far its newest version has come
 }
 
 // DaysLeft returns the whole days from now until NotAfter, rounded down, so that it is
@@ -165,6 +168,11 @@ func (e Event) presentable() Event {
 		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line), Output: ev.Output})
 	}
 	e.Incident.Evidence = evidence
+	e.Certificate.Issuer = clean(e.Certificate.Issuer)
+	e.Certificate.Domains = slices.Clone(e.Certificate.Domains)
+	for i, name := range e.Certificate.Domains {
+		e.Certificate.Domains[i] = clean(name)
+	}
 	return e
 }
 

@@ -12,7 +12,7 @@ import (
 // was told is always told. What is muted by a silence is told when that ends, if it still fires.
 type mute struct {
 	queue    *queue
-	silenced func(e Event, now time.Time) bool
+	silenced func(e Event, now time.Time) bool // by a silence, or by the hours of the receiver's routes
 	drop     func(Item)
 }
 

@@ -235,14 +235,14 @@ func (q *queue) newestIn(conversation string) (Event, bool) {
 	return open[0], true
 }
 
-// deliveredEvents returns the newest events of all incidents that the receiver certainly knows of.
-func (q *queue) deliveredEvents() []Event {
+// knownEvents returns the newest events of all incidents that the receiver knows of, or may.
+func (q *queue) knownEvents() []Event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var all []Event
 	for _, t := range q.talks {
 		for _, known := range t.told {
-			if known.state == delivered {
+			if known.state != rejected {
 				all = append(all, known.event)
 			}
 		}

@@ -16,11 +16,11 @@ import (
 	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/internal/window"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/roots"
 	"github.com/certmedic/certmedic/remediate"
-	"github.com/certmedic/certmedic/remediate/window"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
 )

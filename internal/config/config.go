@@ -305,27 +305,10 @@ type Alerting struct {
 	GroupWait time.Duration `yaml:"group_wait" doc:"How long to wait for further incidents of the same episode before the first message."`
 	Receivers []Receiver    `yaml:"receivers" doc:"The ways to tell people. Absent: one, named log."`
 	Routes    []Route       `yaml:"routes" doc:"Which incidents go to which receivers; the first route that matches is taken. Absent: everything goes to every receiver."`
-}
+	Fallback  []string      `yaml:"fallback,omitempty" doc:"The receivers that are told what another one rejected for good."`
 
-// Receiver is one way to tell people.
-type Receiver struct {
-	Name    string   `yaml:"name" required:"true" doc:"The name of the receiver, unique, of letters, digits and the signs . _ * and -."`
-	Log     *Log     `yaml:"log,omitempty" doc:"Write to the daemon's own log."`
-	Webhook *Webhook `yaml:"webhook,omitempty" doc:"Send JSON to a URL."`
-	_       struct{} `oneof:"log webhook" unsupported:"slack pagerduty alertmanager email heartbeat"`
-}
-
-// Log writes notifications to the daemon's own log. It has no settings.
-type Log struct{}
-
-// Webhook sends notifications as JSON to a URL.
-type Webhook struct {
-	URL          URL           `yaml:"url" required:"true" form:"url" doc:"Where to send to, http or https."`
-	Method       string        `yaml:"method" enum:"POST PUT" doc:"The HTTP method."`
-	HeadersFile  string        `yaml:"headers_file,omitempty" form:"path" doc:"A file with headers to add, one 'Name: value' a line. Others may not read it."`
-	Timeout      time.Duration `yaml:"timeout" doc:"The most time that one attempt may take."`
-	SendResolved bool          `yaml:"send_resolved" doc:"Whether the end of an incident is sent, too."`
-	_            struct{}      `unsupported:"heartbeat"`
+	ExternalURL URL `yaml:"external_url,omitempty" form:"url" doc:"The address of certmedic's own page as people reach it; messages link to it. Empty: no links."`
+	RunbookURL  URL `yaml:"runbook_url,omitempty" form:"url" doc:"What stands in front of the name of a rule's runbook to make its address, such as https://wiki.example.com/certmedic/. Empty: only runbooks that are addresses themselves are linked."`
 }
 
 // Route sends incidents to receivers.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
-	"github.com/certmedic/certmedic/remediate/window"
+	"github.com/certmedic/certmedic/internal/window"
 )
 
 // validator says what is wrong with values that could be read.
