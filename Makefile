@@ -35,8 +35,8 @@ bench: ## benchmarks, and certmedic beside its peers: ratios out of bounds fail
 	scripts/bench
 
 .PHONY: chaos
-chaos: ## the long proofs in full: kill -9 at every point of every action, every chain of BetterTLS, every mutant of the rules
-	CERTMEDIC_CHAOS=1 go test -count=1 -run Kill -v ./remediate
+chaos: ## the long proofs in full: kill -9 at every point of every action, a thousand faults against the budget, every chain of BetterTLS, every mutant of the rules
+	CERTMEDIC_CHAOS=1 go test -count=1 -run 'Kill|Budget' -v ./remediate
 	CERTMEDIC_CHAOS=1 go test -count=1 -run BetterTLS -v ./probe/inspect
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run 'Year|Mutation' -v ./internal/scenario
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Same -v ./test/promtool

@@ -39,6 +39,15 @@ const (
 	ActionRenew    ActionKind = "renew"
 )
 
+// The rehearsals, which are kept and shown beside actions, and move nothing on.
+const (
+	RehearseHooks   ActionKind = "rehearse_hooks"   // the deploy hooks, or the commands of the deploy steps, for the present version
+	RehearseRenewal ActionKind = "rehearse_renewal" // an issuance at the CA's staging directory
+)
+
+// Rehearses reports whether this is a rehearsal, which is none of [ActionKinds].
+func (k ActionKind) Rehearses() bool { return k == RehearseHooks || k == RehearseRenewal }
+
 // ActionKinds lists the actions, cheapest first.
 func ActionKinds() []ActionKind {
 	return []ActionKind{ActionReload, ActionRedeploy, ActionRollback, ActionRenew}
@@ -59,6 +68,9 @@ type Action struct {
 	Outcome     Outcome     `json:"outcome"`
 	Runs        []Run       `json:"runs"`
 	Changes     []Change    `json:"changes,omitempty"`
+	Locks       []string    `json:"locks,omitempty"`       // what it must not share with another action while it is at work
+	Approval    string      `json:"approval,omitempty"`    // the ID of the approval that it used up
+	ApprovedBy  string      `json:"approved_by,omitempty"` // who gave that
 }
 
 // Change is a file that an action replaced, with what is needed to put it back.
@@ -71,6 +83,11 @@ type Change struct {
 	Before  string `json:"before,omitempty"` // SHA-256 of the old content
 	After   string `json:"after"`            // SHA-256 of the new content
 	PutBack bool   `json:"put_back,omitempty"`
+
+	// Of a symbolic link that was led to another folder: what it said and what it says now.
+	// A change with LinkAfter has no content of its own.
+	LinkBefore string `json:"link_before,omitempty"` // empty where there was no link
+	LinkAfter  string `json:"link_after,omitempty"`
 }
 
 // OutcomeKind says how an action ended.
@@ -86,9 +103,11 @@ const (
 	OutcomePutBack    OutcomeKind = "put_back"   // a command failed, the old files are back
 	OutcomeRefused    OutcomeKind = "refused"    // a guard said no, see the detail
 	OutcomePlanned    OutcomeKind = "planned"    // shown only
+	OutcomeRehearsed  OutcomeKind = "rehearsed"  // of a rehearsal, in which nothing failed
 )
 
-// OutcomeKinds lists the outcomes that an ended action can have.
+// OutcomeKinds lists the outcomes that an ended action can have; one that rehearses has
+// [OutcomeRehearsed] in place of healed.
 func OutcomeKinds() []OutcomeKind {
 	return []OutcomeKind{OutcomeHealed, OutcomeUnverified, OutcomeFailed, OutcomePutBack, OutcomeRefused, OutcomePlanned}
 }

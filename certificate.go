@@ -41,6 +41,7 @@ const (
 	SourceNone    SourceKind = ""        // a watched endpoint: nothing stored is known
 	SourceCertbot SourceKind = "certbot" // a lineage in certbot's tree
 	SourceFiles   SourceKind = "files"   // plain PEM files
+	SourceACME    SourceKind = "acme"    // a folder that certmedic itself has versions issued into
 )
 
 // Source says where a certificate's versions are kept.
@@ -49,6 +50,9 @@ type Source struct {
 
 	ConfigDir string // certbot: its configuration folder, such as /etc/letsencrypt
 	Lineage   string // certbot: the lineage's name, as in renewal/NAME.conf
+
+	Directory string // URL of the directory of the ACME CA at which certmedic itself renews; empty: it does not
+	Folder    string // acme: holds the folder "versions" and the link "current" to one of them
 
 	Cert  string // files: the leaf, or the leaf with its chain
 	Key   string // files: the private key; empty where only the certificate is watched
@@ -82,11 +86,29 @@ func (e Endpoint) Key() EndpointKey { return EndpointKey{e.Address, e.Protocol, 
 // Destination is a place where a copy of a certificate is installed, and the service
 // that loads it. Commands are argument vectors, never shell lines.
 type Destination struct {
-	Name   string
-	Files  []InstalledFile
-	Test   []string // checks the service's configuration before the reload
-	Reload []string // makes the service load the files
-	Alive  []string // says whether the service still runs after the reload
+	Name    string
+	Files   []InstalledFile
+	Swap    string     // a symbolic link to the folder that holds all Files, replaced as a whole; empty: each file is replaced
+	Prepare [][]string // make of the files what the service reads, such as a map; in order, before Test
+	Test    []string   // checks the service's configuration before the reload
+	Reload  []string   // makes the service load the files; with HAProxy: where its socket refuses
+	Signal  Signal     // reloads by a signal, in place of Reload
+	HAProxy HAProxy    // loads the files over HAProxy's runtime socket, in place of Reload
+	Alive   []string   // says whether the service still runs after the reload
+
+	AliveFor time.Duration // how long Alive is asked again after it first succeeded; 0: once
+}
+
+// Signal is a signal to the process that a file names. Without a PIDFile there is none.
+type Signal struct {
+	PIDFile string
+	Name    string // HUP, USR1 or USR2
+}
+
+// HAProxy is a certificate in a running HAProxy. Without a Socket there is none.
+type HAProxy struct {
+	Socket      string // of its runtime API, level admin
+	Certificate string // the file as HAProxy's configuration names it, which is one of the destination's files
 }
 
 // FilePart names the part of a version that a file of a destination holds.
@@ -98,7 +120,21 @@ const (
 	PartChain     FilePart = "chain"
 	PartFullchain FilePart = "fullchain"
 	PartPrivkey   FilePart = "privkey"
+	PartCombined  FilePart = "combined" // leaf, chain and key in one PEM file, in this order, as HAProxy and lighttpd read it
+	PartPKCS12    FilePart = "pkcs12"   // leaf, chain and key in a PKCS#12 key store (RFC 7292)
+	PartJKS       FilePart = "jks"      // leaf, chain and key in a Java key store
 )
+
+// HasKey reports whether a file of this part holds the private key.
+func (p FilePart) HasKey() bool {
+	return p == PartPrivkey || p == PartCombined || p.IsKeystore()
+}
+
+// HasLeaf reports whether a file of this part holds the leaf.
+func (p FilePart) HasLeaf() bool { return p != PartPrivkey && p != PartChain }
+
+// IsKeystore reports whether a file of this part is a key store, which needs a passphrase.
+func (p FilePart) IsKeystore() bool { return p == PartPKCS12 || p == PartJKS }
 
 // InstalledFile is one file of a destination.
 type InstalledFile struct {
@@ -106,6 +142,10 @@ type InstalledFile struct {
 	To    string // absolute path
 	Mode  string // octal, such as "0600"; empty keeps what is there, or 0644 (keys 0600)
 	Owner string // user:group; empty keeps what is there
+
+	PassphraseFile string // of a key store: its first line is the passphrase of the store and of the key
+	Alias          string // of a key store: the name of the entry; empty: "certificate"
+	Legacy         bool   // of PKCS#12: in the old algorithms, as Java before 8u301 needs them
 }
 
 // CertFacts are the facts of one X.509 certificate. They hold strings and dates, not

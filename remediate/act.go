@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
+	"github.com/certmedic/certmedic/remediate/rollback"
 )
 
 // Request asks for one action.
@@ -56,7 +59,10 @@ type considered struct {
 	decision guard.Decision
 	attempts int
 	earlier  *certmedic.Action // the last attempt of the same cure
+	loan     rollback.Loan     // of a rollback: what will stand
 	trial    bool              // the one that a half-open breaker of the fleet lets through
+	asked    guard.Case        // what the guard was asked
+	approval approval.Approval // what people said of the plan; without an ID: nothing
 }
 
 // consider looks at the certificate, plans, and asks the guard.
@@ -65,12 +71,12 @@ func (r *Remediator) consider(ctx context.Context, q Request) (considered, error
 	if err != nil {
 		return considered{}, err
 	}
-	return r.weigh(q, sight, "")
+	return r.weigh(ctx, q, sight, "")
 }
 
 // weigh plans for what was seen, and asks the guard. disagree says where looks did not see the
 // same.
-func (r *Remediator) weigh(q Request, sight Sight, disagree string) (considered, error) {
+func (r *Remediator) weigh(ctx context.Context, q Request, sight Sight, disagree string) (considered, error) {
 	plan, untrusted := r.plan(sight, q)
 	now := time.Now()
 	history, err := r.o.Journal.Actions("", now.Add(-historyFor))
@@ -80,8 +86,20 @@ func (r *Remediator) weigh(q Request, sight Sight, disagree string) (considered,
 	if leaf, ok := sight.Stored.Leaf(); ok {
 		plan.Version = leaf.SHA256 // also of a plan that could not be made
 	}
-	c := considered{sight: sight, plan: plan}
-	c.attempts, c.earlier = attempts(history, q.Kind, plan)
+	stands, err := r.loan(q.Certificate)
+	if err != nil {
+		return considered{}, err
+	}
+	var lend lending
+	if q.Kind == certmedic.ActionRollback {
+		lend = r.considerRollback(ctx, q, sight, stands, history)
+		plan, untrusted = lend.plan, lend.untrusted
+	}
+	c := considered{sight: sight, plan: plan, loan: lend.loan}
+	if err := r.seal(q, &c); err != nil {
+		return considered{}, err
+	}
+	c.attempts, c.earlier = attempts(tries(history, q.Kind), q.Kind, plan)
 	cs := guard.Case{
 		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
 		Stored: sight.Stored, Problems: sight.Problems, Denied: r.denied(sight), Runnable: !plan.Empty(), Untrusted: untrusted,
@@ -89,24 +107,27 @@ func (r *Remediator) weigh(q Request, sight Sight, disagree string) (considered,
 		Attempts: c.attempts, Settles: sight.Since.Add(r.o.Grace),
 		ClockDoubt: r.o.ClockDoubt(), Disagree: disagree, Opens: r.o.Windows.Opens(now),
 		Relapses: guard.Relapses(history, q.Certificate, plan.Version, now), Failures: guard.Failures(history, q.Certificate, now),
+		Blast: r.reach(history, q.Certificate, now), Approval: said(c.approval),
 	}
 	if c.earlier != nil {
 		cs.LastAttempt = c.earlier.EndedAt
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
+	cs.Down = down(sight)
 	cs.ServedNewer = slices.ContainsFunc(sight.Addresses, func(a Served) bool { return a.Bound && a.Newer })
+	cs.Rollback, cs.Loan = lend.facts, stands
 	if q.Kind == certmedic.ActionRenew {
-		cs.Attempts, cs.Renewal = 0, renewal(history, q, sight.Stored) // a renewal has a patience of its own
+		cs.Attempts, cs.Renewal = 0, renewal(history, q, sight) // a renewal has a patience of its own
 	}
 	c.trial = cs.Failures.HalfOpen(now) && !q.ByHand
-	c.decision = guard.Decide(cs)
+	c.decision, c.asked = guard.Decide(cs), cs
 	if q.Kind == certmedic.ActionRenew && c.decision.Allowed() {
 		c.decision, c.plan.Cost = r.affordable(q, sight)
 	}
 	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
 		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
 	}
-	if leaf, ok := sight.Stored.Leaf(); c.decision.Allowed() && q.To != "" && (!ok || !prefixed(leaf.SHA256, q.To)) {
+	if leaf, ok := sight.Stored.Leaf(); c.decision.Allowed() && q.To != "" && q.Kind != certmedic.ActionRollback && (!ok || !prefixed(leaf.SHA256, q.To)) {
 		c.decision = guard.Decision{Reason: guard.UnsupportedKind, Detail: fmt.Sprintf("version %q is not the stored one; only that can be redeployed", q.To)}
 	}
 	return c, nil
@@ -121,9 +142,9 @@ func prefixed(version, beginning certmedic.Fingerprint) bool {
 func (r *Remediator) plan(s Sight, q Request) (deploy.Plan, error) {
 	plan, err, kind := deploy.Plan{}, error(nil), q.Kind
 	switch {
-	case len(s.Stored.Chain) == 0:
 	case kind == certmedic.ActionRenew:
-		plan, err = r.planRenewal(s.Certificate, q.Force)
+		plan, err = r.planRenewal(s, q.Force)
+	case len(s.Stored.Chain) == 0, kind == certmedic.ActionRollback: // see [Remediator.considerRollback]
 	case len(s.Certificate.Destinations) > 0:
 		plan, err = deploy.Steps(s.Certificate.Destinations, s.Stored, r.o.Environ, kind == certmedic.ActionReload)
 	case kind == certmedic.ActionRedeploy && s.Certificate.Source.Kind == certmedic.SourceCertbot:
@@ -208,23 +229,23 @@ func (r *Remediator) attempt(ctx context.Context, q Request, told told) (certmed
 	if c, err = r.reconsider(ctx, q, c.sight); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
+	t := r.transaction(q, c)
+	if err := r.admit(&c, t.action); err != nil {
+		return t.action, guard.Decision{}, err
+	}
 	if !c.decision.Allowed() {
 		a, err := r.refuse(q, c, told)
 		return a, c.decision, err
 	}
 	delete(told, q.Kind)
-	a, err := r.carryOut(ctx, q, c)
+	a, err := r.carryOut(ctx, t)
 	return a, guard.Decision{}, err
 }
 
 // turn waits until the action may run beside the others. Trials of the fleet's breaker run one
 // after the other, so that the next sees how the last one ended.
 func (r *Remediator) turn(ctx context.Context, certificate string, c considered) (release func(), err error) {
-	keys := append([]string{"certificate\x00" + certificate}, c.plan.Locks...)
-	if c.trial {
-		keys = append(keys, "trial")
-	}
-	unlock, err := r.locks.acquire(ctx, keys)
+	unlock, err := r.locks.acquire(ctx, locksOf(certificate, c))
 	if err != nil {
 		return nil, err
 	}
@@ -242,33 +263,54 @@ func (r *Remediator) turn(ctx context.Context, certificate string, c considered)
 func (r *Remediator) refuse(q Request, c considered, told told) (certmedic.Action, error) {
 	a := newAction(q, c)
 	a.EndedAt = a.StartedAt
+	if leaf, ok := c.sight.Stored.Leaf(); ok {
+		a.Version = leaf.SHA256 // also of a rollback, which is for another one
+	}
+	if leaf, ok := c.sight.Stored.Leaf(); ok {
+		a.Version = leaf.SHA256 // also of a rollback, which is for another one
+	}
+	if leaf, ok := c.sight.Stored.Leaf(); ok {
+		a.Version = leaf.SHA256 // also of a rollback, which is for another one
+	}
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
-	switch c.decision.Reason {
-	case guard.NoNeed, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
-		if !q.ByHand {
-			return a, nil
-		}
-	case guard.ModePlan, guard.NeedsApproval:
-		if c.decision.Reason == guard.ModePlan {
-			a.Outcome.Kind = certmedic.OutcomePlanned
-		}
-		for _, cmd := range c.plan.Commands {
-			a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name, Argv: cmd.Argv})
-		}
+	this := refusal{reason: c.decision.Reason, version: c.plan.Version}
+	if err := r.present(q, c, &a, &this); err != nil {
+		return a, err
 	}
-	if this := (refusal{c.decision.Reason, c.plan.Version}); told[q.Kind] != this {
-		told[q.Kind] = this
-		return a, r.record(a)
+	before := told[q.Kind]
+	record := before.recorded != this && (q.ByHand || !quiet(this.reason))
+	if (record || before.reason != this.reason) && r.o.Refused != nil {
+		r.o.Refused(this.reason)
 	}
-	return a, nil
+	if before.reason = this.reason; !record {
+		told[q.Kind] = before
+		return a, nil
+	}
+	told[q.Kind] = refused{this.reason, this}
+	return a, r.record(a)
 }
 
-// told is what a worker recorded last of each action that was refused.
-type told map[certmedic.ActionKind]refusal
+// quiet reports whether the journal need not have a refusal that a rule's wish met with.
+func quiet(reason guard.Reason) bool {
+	switch reason {
+	case guard.NoNeed, guard.LoanStands, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
+		return true
+	}
+	return false
+}
+
+// told is what a worker's last refusals were, by action.
+type told map[certmedic.ActionKind]refused
+
+type refused struct {
+	reason   guard.Reason // of the last one
+	recorded refusal      // the last one that the journal has
+}
 
 type refusal struct {
 	reason  guard.Reason
 	version certmedic.Fingerprint // that is stored
+	plan    string                // the ID of the plan that people are shown; empty: they are shown none
 }
 
 func newAction(q Request, c considered) certmedic.Action {
@@ -288,6 +330,9 @@ func newID(now time.Time) string {
 
 // record writes the action to the journal and tells who listens.
 func (r *Remediator) record(a certmedic.Action) error {
+	if a.Kind.Rehearses() {
+		return r.recordRehearsal(a)
+	}
 	if err := r.o.Journal.Record(a); err != nil {
 		return fmt.Errorf("journaling %s of %q: %w", a.Kind, a.Certificate, err)
 	}
@@ -295,28 +340,47 @@ func (r *Remediator) record(a certmedic.Action) error {
 	return nil
 }
 
-// carryOut journals the intent, applies the plan, verifies and records the outcome.
-func (r *Remediator) carryOut(ctx context.Context, q Request, c considered) (certmedic.Action, error) {
-	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand}
+// transaction returns what would carry out a plan; nothing of it has begun.
+func (r *Remediator) transaction(q Request, c considered) *transaction {
+	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand, loan: c.loan}
 	t.action.Outcome.Kind = certmedic.OutcomeRunning
-	t.dir = r.runDir(t.action)
-	if err := r.record(t.action); err != nil {
-		return t.action, err
+	t.action.Locks = locksOf(q.Certificate, c)
+	if c.approval.State == approval.Approved {
+		t.action.Approval, t.action.ApprovedBy = c.approval.ID, c.approval.By
 	}
-	t.action.Outcome = t.run(ctx)
+	t.dir = r.runDir(t.action)
+	return t
+}
+
+// carryOut applies a plan whose intent is journaled, verifies and records the outcome.
+func (r *Remediator) carryOut(ctx context.Context, t *transaction) (certmedic.Action, error) {
+	apply := t.run
+	if t.action.Kind == certmedic.ActionRollback {
+		apply = t.rollback
+	}
+	t.action.Outcome = apply(ctx)
 	if t.action.Outcome.Kind == certmedic.OutcomeRunning {
 		return t.action, ctx.Err() // certmedic ends; the next start verifies what is in flight
 	}
-	return t.action, r.end(&t.action)
+	return t.action, r.end(ctx, &t.action)
 }
 
-// end records an action that has ended and removes its folder.
-func (r *Remediator) end(a *certmedic.Action) error {
+// end records an action that has ended and removes its folder. While that cannot be recorded it is
+// tried again, for as long as the daemon runs: until then nothing new begins where the action was at
+// work.
+func (r *Remediator) end(ctx context.Context, a *certmedic.Action) error {
 	a.EndedAt = time.Now().UTC()
-	if err := r.record(*a); err != nil {
-		return err
+	for wait := doze; ; wait = min(2*wait, settle) {
+		err := r.record(*a)
+		if err == nil {
+			return r.clear(*a)
+		}
+		if !r.running() || ctx.Err() != nil {
+			return err
+		}
+		r.o.Log.Error("an action has ended, which cannot be recorded; it is tried again", "action", a.ID, "err", err)
+		pauseFor(ctx, wait)
 	}
-	return r.clear(*a)
 }
 
 // clear removes the folder of an action that has ended. It stays where the old files are
@@ -325,7 +389,7 @@ func (r *Remediator) clear(a certmedic.Action) error {
 	if a.Outcome.Kind == certmedic.OutcomeFailed && slices.ContainsFunc(a.Changes, func(c certmedic.Change) bool { return !c.PutBack }) {
 		return nil
 	}
-	if err := os.RemoveAll(r.runDir(a)); err != nil {
+	if err := errors.Join(os.RemoveAll(r.runDir(a)), deploy.Tidy(a.Changes)); err != nil {
 		return fmt.Errorf("clearing up after %s of %q: %w", a.Kind, a.Certificate, err)
 	}
 	return nil

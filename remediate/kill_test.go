@@ -29,6 +29,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == "step" {
+		if err := changeLineage(os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -58,6 +65,12 @@ func victim(dir, when string) error {
 		j.after = kill
 	}
 	kind := cmp.Or(certmedic.ActionKind(w.bytes("kind")), certmedic.ActionRedeploy)
+	switch {
+	case kind == "return":
+		return w.repay(j)
+	case len(w.bytes("by")) > 0:
+		return w.wish(j)
+	}
 	_, err = w.remediator(j, nil).Act(context.Background(), remediate.Request{Certificate: shop, Kind: kind})
 	return err
 }

@@ -10,9 +10,12 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/window"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
+	"github.com/certmedic/certmedic/remediate/lineage"
 	"github.com/certmedic/certmedic/remediate/renew"
+	"github.com/certmedic/certmedic/remediate/rollback"
 )
 
 // Journal is the durable record of actions. Record must be on disk when it returns.
@@ -42,6 +45,8 @@ type Served struct {
 	Dire    bool                  // what it serves is invalid already, or of a denied key
 	Newer   bool                  // what it serves was issued after the stored version
 	Detail  string                // why nothing was presented
+
+	HTTPStatus int // what it answered to an HTTP request; 0: it was not asked, or answered nothing
 }
 
 // Options are what a [Remediator] needs.
@@ -49,12 +54,27 @@ type Options struct {
 	Look    func(ctx context.Context, certificate string) (Sight, error)
 	Hooks   func(c certmedic.Certificate) ([]deploy.Hook, error) // certbot's deploy hooks for a certificate
 	Renewal func(c certmedic.Certificate) (renew.Way, error)     // how a certificate is renewed; an error: that cannot be trusted
-	Ledger  Ledger                                               // nil: no limits of any CA are known
+	// Candidates returns the older versions of a certificate, with all that is known against each;
+	// nil: there are none.
+	Candidates  func(ctx context.Context, c certmedic.Certificate, stored certmedic.Stored) ([]rollback.Candidate, error)
+	Place       func(c certmedic.Certificate) (lineage.Place, error) // of its lineage; an error: that cannot be trusted
+	RollbackWay func(c certmedic.Certificate) rollback.Way           // nil: auto for all
+	Loans       Loans                                                // nil: nothing is rolled back
+	Lent        func(certificate string, l *rollback.Loan)           // told what stands now, nil: nothing; may be nil
+
+	Ledger  Ledger // nil: no limits of any CA are known
 	Journal Journal
 	Denied  func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: none is
 	Frozen  func() bool                           // whether the freeze file exists
 	Changed func(certmedic.Action)
 	Log     *slog.Logger
+
+	Rehearsals Journal                // of rehearsals; nil: nothing is rehearsed
+	Rehearsed  func(certmedic.Action) // told of each; may be nil
+
+	Approvals      *approval.Book     // the plans that wait for a person; nil: nobody is asked, and nothing approved
+	ApprovalExpiry time.Duration      // how long a plan waits
+	Refused        func(guard.Reason) // takes the reason of each refusal that says something new, also of those that are not journaled; nil: nobody does
 
 	ClockDoubt func() string // why this machine's clock cannot be trusted; empty where nothing speaks against it
 	Windows    window.Set    // when actions may begin that nobody asked for by hand
@@ -63,6 +83,7 @@ type Options struct {
 	RunDir         string   // where the output of commands is kept while they run; 0700
 	Environ        []string // for commands
 	MaxPerHour     int      // actions in an hour, over all certificates; 0 is no limit
+	MaxUnproven    int      // certificates whose actions may be unproven at a time, see [guard.MostUnproven]; 0 is no limit
 	MaxConcurrent  int      // actions at a time
 	CommandTimeout time.Duration
 	VerifyTimeout  time.Duration // how long an action has to become visible
@@ -86,20 +107,25 @@ type Remediator struct {
 	locks keyedLocks
 
 	resuming sync.Mutex
-	resumed  bool // what was in flight when certmedic last ended has been brought to its end
+	resumed  bool // what was in flight when certmedic last ended is at its end, or holds its locks on the way there
 
-	mu      sync.Mutex
-	ctx     context.Context // of Run; nil before
-	wants   map[string][]Want
-	workers map[string]chan struct{} // to wake a certificate's worker
-	wg      sync.WaitGroup
+	admission sync.Mutex // held between the last count of what was done and the journal's next entry
+
+	mu    sync.Mutex
+	ctx   context.Context // of Run; nil before
+	wants map[string][]Want
+
+	repaying map[string]bool          // certificates whose loan is being ended
+	found    map[string]found         // what was found out about the older versions of certificates
+	workers  map[string]chan struct{} // to wake a certificate's worker
+	wg       sync.WaitGroup
 }
 
 // New returns a remediator. It does nothing before [Remediator.Run].
 func New(o Options) *Remediator {
 	return &Remediator{
 		o: o, slots: make(chan struct{}, max(1, o.MaxConcurrent)),
-		wants: map[string][]Want{}, workers: map[string]chan struct{}{},
+		wants: map[string][]Want{}, repaying: map[string]bool{}, found: map[string]found{}, workers: map[string]chan struct{}{},
 	}
 }
 
@@ -130,7 +156,8 @@ func (r *Remediator) begin(ctx context.Context) (life context.Context, end func(
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx == nil {
-		return ctx, func() {}, nil
+		ctx, cancel := context.WithCancel(ctx)
+		return ctx, func() { cancel(); r.leave() }, nil // what was in flight beside it goes on at the next start
 	}
 	if err := r.ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("beginning an action while certmedic ends: %w", err)
@@ -139,11 +166,25 @@ func (r *Remediator) begin(ctx context.Context) (life context.Context, end func(
 	return r.ctx, r.wg.Done, nil
 }
 
+// leave waits for what was taken up again beside an action by hand, unless Run has begun
+// meanwhile and waits for it.
+func (r *Remediator) leave() {
+	r.mu.Lock()
+	runs := r.ctx != nil
+	r.mu.Unlock()
+	if !runs {
+		r.wg.Wait()
+	}
+}
+
 // Want says everything that the rules want for a certificate now; empty withdraws it. It
 // may be called as often as the rules are judged: only a change wakes the worker. What this
 // version cannot do is passed over, so that it does not stand in the way of what it can.
 func (r *Remediator) Want(certificate string, wants []Want) {
 	wants = slices.DeleteFunc(slices.Clone(wants), func(w Want) bool { return !guard.Supported(w.Kind) })
+	r.withdraw(certificate, func(kind certmedic.ActionKind) bool {
+		return !slices.ContainsFunc(wants, func(w Want) bool { return w.Kind == kind })
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	same := slices.EqualFunc(r.wants[certificate], wants, func(a, b Want) bool { return a.Kind == b.Kind && a.Rule == b.Rule && a.Version == b.Version })
@@ -240,10 +281,10 @@ func (r *Remediator) try(ctx context.Context, certificate string, wants []Want, 
 // lull returns how long to wait after an attempt.
 func lull(a certmedic.Action, d guard.Decision) time.Duration {
 	switch {
-	case !d.Allowed() && !d.Reason.Waits():
-		return idle
 	case !d.Retry.IsZero():
 		return min(time.Until(d.Retry), idle) // clocks are set, and machines sleep
+	case !d.Allowed() && !d.Reason.Waits():
+		return idle
 	case a.Outcome.Kind != "" && a.Outcome.Kind != certmedic.OutcomeRefused:
 		return doze
 	}
@@ -267,51 +308,9 @@ func pause(ctx context.Context, wake <-chan struct{}, wait time.Duration) {
 	}
 }
 
-// keyedLocks hands out one lock per key, so that two actions never share a service.
-type keyedLocks struct {
-	mu   sync.Mutex
-	held map[string]chan struct{} // closed when the key is free again
-}
-
-// acquire takes all keys, in sorted order so that two callers cannot wait for each other.
-func (k *keyedLocks) acquire(ctx context.Context, keys []string) (release func(), err error) {
-	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
-	for i, key := range keys {
-		for {
-			busy := k.take(key)
-			if busy == nil {
-				break
-			}
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				k.drop(keys[:i])
-				return nil, ctx.Err()
-			}
-		}
-	}
-	return func() { k.drop(keys) }, nil
-}
-
-// take takes a key, or returns what to wait for.
-func (k *keyedLocks) take(key string) <-chan struct{} {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if busy, ok := k.held[key]; ok {
-		return busy
-	}
-	if k.held == nil {
-		k.held = map[string]chan struct{}{}
-	}
-	k.held[key] = make(chan struct{})
-	return nil
-}
-
-func (k *keyedLocks) drop(keys []string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, key := range keys {
-		close(k.held[key])
-		delete(k.held, key)
-	}
+// running reports whether Run has begun: else a person acts without the daemon.
+func (r *Remediator) running() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ctx != nil
 }

@@ -39,9 +39,10 @@ const renewTimeout = 30 * time.Minute
 const renewRest = 24 * time.Hour
 
 // renewal tells what the guard has to know about a renewal.
-func renewal(history []certmedic.Action, q Request, stored certmedic.Stored) guard.Renewal {
-	leaf, _ := stored.Leaf()
-	g := guard.Renewal{Asked: q.Version == leaf.SHA256}
+func renewal(history []certmedic.Action, q Request, s Sight) guard.Renewal {
+	leaf, stands := s.Stored.Leaf()
+	g := guard.Renewal{Asked: q.Version == leaf.SHA256, Ours: s.Certificate.Source.Kind == certmedic.SourceACME}
+	g.First = g.Ours && !stands && len(s.Stored.Findings) == 0
 	g.Rests, g.Failed = rests(history, q.Certificate, leaf.Lifetime())
 	return g
 }
@@ -92,13 +93,20 @@ func random(id string) *rand.Rand {
 	return rand.New(rand.NewPCG(h.Sum64(), 0))
 }
 
-// planRenewal plans a renewal. The error says that what it would run cannot be trusted.
-func (r *Remediator) planRenewal(c certmedic.Certificate, force bool) (deploy.Plan, error) {
-	way, err := r.o.Renewal(c)
-	if err != nil {
+// planRenewal plans a renewal. certbot is told to renew also what it does not find due where what
+// is stored must not be served: a bad chain, a revoked version, a denied key. The error says that what it would run cannot be trusted.
+func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
+	way, err := r.o.Renewal(s.Certificate)
+	var plan deploy.Plan
+	switch {
+	case err != nil:
 		return deploy.Plan{}, err
+	case way.ACME != nil:
+		plan, err = r.planACME(*way.ACME, s)
+	case len(s.Stored.Chain) > 0:
+		denied := r.denied(s)
+		plan, err = renew.Plan(way, r.o.Environ, renew.How{Force: force || denied || len(s.Problems) > 0, NewKey: denied})
 	}
-	plan, err := renew.Plan(way, r.o.Environ, force)
 	if errors.Is(err, renew.ErrNoWay) {
 		return deploy.Plan{Notes: []string{err.Error()}}, nil
 	}
@@ -107,14 +115,14 @@ func (r *Remediator) planRenewal(c certmedic.Certificate, force bool) (deploy.Pl
 
 // timeout returns the most time that a command of an action may take.
 func (r *Remediator) timeout(kind certmedic.ActionKind) time.Duration {
-	if kind == certmedic.ActionRenew {
+	if kind == certmedic.ActionRenew || kind == certmedic.RehearseRenewal {
 		return max(r.o.CommandTimeout, renewTimeout)
 	}
 	return r.o.CommandTimeout
 }
 
 // order is what a renewal of a certificate asks its CA for.
-func order(s Sight, byHand bool) ledger.Order {
+func (r *Remediator) order(s Sight, byHand bool) ledger.Order {
 	leaf, _ := s.Stored.Leaf()
 	o := ledger.Order{
 		Directory: s.Stored.Directory, Names: slices.Concat(leaf.DNSNames, leaf.IPAddresses), Exempt: ledger.ExemptRenewal,
@@ -126,7 +134,7 @@ func order(s Sight, byHand bool) ledger.Order {
 	if _, _, dire := need(s); dire {
 		o.Expires = leaf.NotBefore // what is served is as good as ended
 	}
-	return o
+	return r.atCA(s, o)
 }
 
 // affordable asks the ledger whether a renewal may be ordered now, and says what it costs. The
@@ -135,7 +143,7 @@ func (r *Remediator) affordable(q Request, s Sight) (d guard.Decision, cost stri
 	if r.o.Ledger == nil {
 		return guard.Decision{}, "an order; no limits of its CA are known"
 	}
-	now, o := time.Now(), order(s, q.ByHand)
+	now, o := time.Now(), r.order(s, q.ByHand)
 	answer := r.o.Ledger.Ask(now, o)
 	if q.ByHand && !q.Force && answer.Allowed() {
 		o.By = ledger.ByCertmedic
@@ -170,29 +178,50 @@ func (r *Remediator) spend(kind ledger.Kind, o ledger.Order, with func(*ledger.E
 	if r.o.Ledger == nil {
 		return nil
 	}
-	e := ledger.Entry{Time: time.Now(), Kind: kind, Directory: o.Directory, Names: o.Names, Exempt: o.Exempt, By: o.By}
+	e := ledger.Entry{Time: time.Now(), Kind: kind, Directory: o.Directory, Account: o.Account, Names: o.Names, Exempt: o.Exempt, By: o.By}
 	if with != nil {
 		with(&e)
 	}
 	return r.o.Ledger.Spend(e)
 }
 
+// judged is what is known of a renewal that has ended, besides its action.
+type judged struct {
+	before certmedic.CertFacts // of the version before, maybe its fingerprint alone, or nothing
+	order  *ledger.Order       // as it was placed; nil: as one would be placed now
+	window time.Duration       // to become visible in
+}
+
 // renew has a new version issued, and judges by what is stored and served afterwards. The
-// order is written down before it can be placed.
+// order is written down before it can be placed. What stands around it in the plan is run
+// before and, whatever came of that, after it.
 func (t *transaction) renew(ctx context.Context) certmedic.Outcome {
-	if err := t.r.spend(ledger.KindOrder, order(t.before, t.byHand), nil); err != nil {
-		return failed("ledger", err)
+	o := t.r.order(t.before, t.byHand)
+	stopped := t.ordered(ctx, o)
+	if stopped.Kind == certmedic.OutcomeRunning {
+		return stopped
 	}
-	if _, bad := t.commands(ctx); bad != nil && bad.Result == certmedic.RunCancelled {
+	revived := t.afterStop(ctx)
+	after := t.after(ctx)
+	switch {
+	case after == nil:
 		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	case stopped.Kind != "":
+		return also(stopped, *after)
 	}
 	leaf, _ := t.before.Stored.Leaf()
-	return t.r.renewed(ctx, &t.action, leaf, t.r.o.VerifyTimeout)
+	known := judged{before: leaf, window: t.window()}
+	if o.Account != "" { // else the order is certbot's or a command's, who choose its names
+		known.order = &o
+	}
+	outcome := also(t.r.renewed(ctx, &t.action, known), *after)
+	outcome.Evidence = append(outcome.Evidence, revived...)
+	return outcome
 }
 
 // renewed judges a renewal that has ended: by the version that is stored now, never by an exit
-// code. What is known of the version before may be its fingerprint alone.
-func (r *Remediator) renewed(ctx context.Context, a *certmedic.Action, before certmedic.CertFacts, window time.Duration) certmedic.Outcome {
+// code.
+func (r *Remediator) renewed(ctx context.Context, a *certmedic.Action, known judged) certmedic.Outcome {
 	sight, err := r.o.Look(ctx, a.Certificate)
 	if ctx.Err() != nil {
 		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
@@ -201,24 +230,24 @@ func (r *Remediator) renewed(ctx context.Context, a *certmedic.Action, before ce
 		return failed("look", err)
 	}
 	leaf, ok := sight.Stored.Leaf()
-	run := certmedic.Run{Result: certmedic.RunNotStarted}
-	if len(a.Runs) > 0 {
-		run = a.Runs[len(a.Runs)-1]
+	run := renew.Ordered(a.Runs)
+	if known.order == nil {
+		known.order = new(r.order(sight, false))
 	}
 	if !ok || leaf.SHA256 == a.Version {
-		return r.notRenewed(order(sight, false), run)
+		return r.notRenewed(*known.order, run)
 	}
-	if err := r.spend(ledger.KindCertificate, order(sight, false), func(e *ledger.Entry) { e.Version = leaf.SHA256 }); err != nil {
+	if err := r.spend(ledger.KindCertificate, asTaken(*known.order, run), func(e *ledger.Entry) { e.Version = leaf.SHA256 }); err != nil {
 		r.o.Log.Error("ledger", "action", a.ID, "err", err)
 	}
 	if r.denied(sight) {
 		detail := fmt.Sprintf("the new version %s has a key that is denied: have the next one made with a new key", leaf.SHA256.Short())
 		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reasonBadVersion, Detail: detail, Evidence: explained(run)}
 	}
-	if why := noBetter(sight, leaf, before); why != "" {
+	if why := noBetter(sight, leaf, known.before); why != "" {
 		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: reasonBadVersion, Detail: why, Evidence: explained(run)}
 	}
-	return r.renewedTo(ctx, a.Certificate, leaf, run, window)
+	return r.renewedTo(ctx, a.Certificate, leaf, run, known.window)
 }
 
 // noBetter says why what is stored after a renewal is not what it was for; empty where it is.
@@ -256,9 +285,9 @@ func (r *Remediator) notRenewed(o ledger.Order, run certmedic.Run) certmedic.Out
 	if why.Reason == renew.ChallengeFailed {
 		kind = ledger.KindFailedValidation
 	}
-	err := r.spend(kind, o, nil)
-	if err == nil && why.Until.After(time.Now()) {
-		err = r.spend(ledger.KindPause, o, func(e *ledger.Entry) { e.Until, e.Detail = why.Until, "as it answered to "+run.Name })
+	err := r.spend(kind, o, func(e *ledger.Entry) { e.Failed = why.Failed })
+	if err == nil && (why.Until.After(time.Now()) || why.Reason == renew.Paused) {
+		err = r.spend(ledger.KindPause, o, func(e *ledger.Entry) { e.Until, e.Detail = why.Until, "as it answered to "+run.Name+quoted(why) })
 	}
 	if err != nil {
 		r.o.Log.Error("ledger", "err", err)
@@ -275,6 +304,14 @@ func (r *Remediator) notRenewed(o ledger.Order, run certmedic.Run) certmedic.Out
 		outcome.Reason = string(why.Reason)
 	}
 	return outcome
+}
+
+// quoted quotes what a CA that wants to be left alone said first.
+func quoted(why renew.Explanation) string {
+	if len(why.Lines) == 0 {
+		return ""
+	}
+	return ": " + why.Lines[0]
 }
 
 // explained is the evidence that a renewal leaves: how its command ended, and what that said.

@@ -17,6 +17,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/lab/mint"
 	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/remediate/renew"
@@ -598,4 +599,66 @@ func TestRenewalThatOutlivesCertmedic(t *testing.T) {
 	}
 	actions := w.actions(t)
 	wantOutcome(t, actions[len(actions)-1], certmedic.OutcomeHealed, "restarted meanwhile")
+}
+
+// TestCertbotRenewsWhatMustNotBeServed shows what certbot is told where dates say nothing: it would
+// find the version not due.
+func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
+	bad := func(s *remediate.Sight) {
+		s.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.IncompleteChain, "its issuer is not there")}
+	}
+	tests := []struct {
+		about  string
+		see    func(*remediate.Sight)
+		denied bool
+		want   []string
+		not    []string
+	}{
+		{"a good version is certbot's to judge", nil, false, nil, []string{"--force-renewal", "--new-key"}},
+		{"a version with a problem", bad, false, []string{"--force-renewal"}, []string{"--new-key"}},
+		{"a denied key", nil, true, []string{"--force-renewal", "--new-key"}, nil},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			plan := w.planned(t, func(o *remediate.Options) {
+				o.Renewal = func(certmedic.Certificate) (renew.Way, error) {
+					return renew.Way{Certbot: &renew.Certbot{Lineage: shop, ConfigDir: w.dir}}, nil
+				}
+				o.Denied = func(certmedic.Fingerprint) bool { return tt.denied }
+				o.Look = func(ctx context.Context, name string) (remediate.Sight, error) {
+					s, err := w.look(ctx, name)
+					if tt.see != nil {
+						tt.see(&s)
+					}
+					return s, err
+				}
+			})
+			argv := plan.Commands[0].Argv
+			for _, arg := range tt.want {
+				if !slices.Contains(argv, arg) {
+					t.Errorf("%s: certbot is run as %q, without %s", tt.about, argv, arg)
+				}
+			}
+			for _, arg := range tt.not {
+				if slices.Contains(argv, arg) {
+					t.Errorf("%s: certbot is run as %q, with %s", tt.about, argv, arg)
+				}
+			}
+		})
+	}
+}
+
+// planned returns the plan of a renewal by hand.
+func (w *world) planned(t *testing.T, change func(*remediate.Options)) deploy.Plan {
+	t.Helper()
+	j, err := w.journal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, _, err := w.remediator(j, change).Plan(t.Context(), remediate.Request{Certificate: shop, Kind: certmedic.ActionRenew, By: "ann", ByHand: true})
+	if err != nil || len(plan.Commands) == 0 {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	return plan
 }

@@ -32,7 +32,8 @@ func (r *Remediator) reconsider(ctx context.Context, q Request, first Sight) (co
 		seen = append(seen, next)
 		sight, disagree = agreed(seen)
 	}
-	return r.weigh(q, sight, disagree)
+	r.forget(q.Certificate)
+	return r.weigh(ctx, q, sight, disagree)
 }
 
 func (r *Remediator) look(ctx context.Context, certificate string) (Sight, error) {

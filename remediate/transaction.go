@@ -7,13 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
-	"github.com/certmedic/certmedic/internal/execx"
 	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/rollback"
 )
 
 // transaction is one action while it is carried out. Every change of the action is in the
@@ -25,7 +24,10 @@ type transaction struct {
 	before  Sight
 	earlier *certmedic.Action // the last attempt of the same cure
 	byHand  bool
-	dir     string // for output and backups
+	loan    rollback.Loan // of a rollback: what will stand
+	dir     string        // for output and backups
+
+	prepared bool // something was made of the new files already
 }
 
 // run applies the plan and returns the outcome; running means that certmedic was told to
@@ -56,7 +58,13 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 		}
 		window = roundGap
 	}
-	verified, detail := t.r.verify(ctx, t.action.Certificate, t.action.Version, window)
+	verified, detail := t.verify(ctx, window)
+	if worse, answered := t.answersWorse(ctx, verified); answered {
+		if len(t.plan.Files) > 0 {
+			return t.putBack(ctx, worse, reloaded)
+		}
+		return worse
+	}
 	switch {
 	case ctx.Err() != nil:
 		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
@@ -85,6 +93,7 @@ func (t *transaction) commands(ctx context.Context) (reloaded bool, bad *certmed
 			continue
 		}
 		reloaded = reloaded || c.Phase == deploy.PhaseReload
+		t.prepared = t.prepared || c.Phase == deploy.PhasePrepare
 		run := t.command(ctx, c)
 		if !run.Succeeded() && bad == nil {
 			bad = &run
@@ -109,33 +118,6 @@ func (t *transaction) ranBefore(c deploy.Command) bool {
 		}
 	}
 	return len(failed) > 0 && !failed[c.Name]
-}
-
-// command runs one command. Its pid is in the journal before it may begin.
-func (t *transaction) command(ctx context.Context, c deploy.Command) certmedic.Run {
-	at := len(t.action.Runs)
-	dir := filepath.Join(t.dir, strconv.Itoa(at))
-	if len(c.Request) > 0 {
-		c.Argv = append(slices.Clone(c.Argv), dir+".request")
-		if err := t.request(dir+".request", c.Request); err != nil {
-			t.action.Runs = append(t.action.Runs, certmedic.Run{Name: c.Name, Argv: c.Argv, Result: certmedic.RunNotStarted, Detail: err.Error()})
-			return t.action.Runs[at]
-		}
-	}
-	t.action.Runs = append(t.action.Runs, certmedic.Run{
-		Name: c.Name, Argv: c.Argv, Result: certmedic.RunRunning, StartedAt: time.Now().UTC(), OutputDir: dir,
-	})
-	t.action.Runs[at] = execx.Run(ctx, execx.Command{
-		Name: c.Name, Argv: c.Argv, Env: c.Env, Dir: "/", Timeout: t.r.timeout(t.action.Kind), OutputDir: dir,
-		Started: func(pid int, start uint64) error {
-			t.action.Runs[at].PID, t.action.Runs[at].PIDStart = pid, start
-			return t.r.record(t.action)
-		},
-	})
-	if err := t.r.record(t.action); err != nil {
-		t.r.o.Log.Error("journal", "action", t.action.ID, "err", err)
-	}
-	return t.action.Runs[at]
 }
 
 // request writes what a step of certmedic's own is asked for.
@@ -187,11 +169,7 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 		t.action.Changes[i].PutBack = true
 	}
 	because.Kind = certmedic.OutcomePutBack
-	if !reloaded {
-		because.Detail += "; the old files are back, no service had loaded the new ones"
-		return because
-	}
-	for _, c := range t.plan.Commands {
+	for _, c := range t.again(reloaded) {
 		c.Name += " (put back)"
 		run := t.command(ctx, c)
 		if run.Result == certmedic.RunCancelled {
@@ -202,6 +180,10 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 			because.Detail += "; the old files are back, but " + runFailed(run).Detail
 			return because
 		}
+	}
+	if !reloaded {
+		because.Detail += "; the old files are back, no service had loaded the new ones"
+		return because
 	}
 	because.Detail += "; the old files are back" + t.asBefore(ctx)
 	return because

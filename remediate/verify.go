@@ -8,19 +8,33 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-// roundGap is the time between two rounds after an action, and rounds how many in a row
-// must see the expected version everywhere.
+// roundGap is the time between two rounds after an action, rounds how many in a row must see
+// the expected version everywhere, and samples how often each of them looks: an old worker that
+// lingers takes only some of the connections.
 const (
 	roundGap = time.Second
 	rounds   = 2
+	samples  = 3
 )
 
-// verify looks, in rounds, whether every bound address serves the version. It ends when
-// enough rounds in a row saw it, or when the window has passed.
+// verify looks, in rounds, whether every bound address serves the version that is stored.
 func (r *Remediator) verify(ctx context.Context, certificate string, version certmedic.Fingerprint, window time.Duration) (ok bool, detail string) {
+	return r.verifyThat(ctx, expected{certificate: certificate, version: version}, window)
+}
+
+// expected is what has to be seen after an action.
+type expected struct {
+	certificate string
+	version     certmedic.Fingerprint
+	beside      bool // whatever version is stored
+}
+
+// verifyThat looks, in rounds, whether every bound address serves what is expected. It ends when
+// enough rounds in a row saw it, or when the window has passed.
+func (r *Remediator) verifyThat(ctx context.Context, e expected, window time.Duration) (ok bool, detail string) {
 	deadline := time.Now().Add(window)
 	for good := 0; ; {
-		seen, hopeless, what := r.round(ctx, certificate, version)
+		seen, hopeless, what := r.round(ctx, e)
 		if detail = what; seen {
 			good++
 		} else {
@@ -36,14 +50,25 @@ func (r *Remediator) verify(ctx context.Context, certificate string, version cer
 	}
 }
 
-// round is one round of verification. It is hopeless where no further round can see more:
-// nothing is bound, or another version is stored by now.
-func (r *Remediator) round(ctx context.Context, certificate string, version certmedic.Fingerprint) (ok, hopeless bool, detail string) {
-	sight, err := r.o.Look(ctx, certificate)
+// round is one round of verification: several looks, each of which has to see what is expected.
+func (r *Remediator) round(ctx context.Context, e expected) (ok, hopeless bool, detail string) {
+	for range samples {
+		if ok, hopeless, detail = r.glance(ctx, e); !ok {
+			return false, hopeless, detail
+		}
+	}
+	return true, false, detail
+}
+
+// glance is one look of a round. It is hopeless where no further round can see more: nothing is
+// bound, or another version is stored by now.
+func (r *Remediator) glance(ctx context.Context, e expected) (ok, hopeless bool, detail string) {
+	version := e.version
+	sight, err := r.o.Look(ctx, e.certificate)
 	if err != nil {
 		return false, false, err.Error()
 	}
-	if leaf, ok := sight.Stored.Leaf(); ok && leaf.SHA256 != version {
+	if leaf, ok := sight.Stored.Leaf(); ok && leaf.SHA256 != version && !e.beside {
 		return false, true, fmt.Sprintf("another version, %s, is stored by now", leaf.SHA256.Short())
 	}
 	bound := 0

@@ -189,6 +189,7 @@ func (w *world) look(_ context.Context, certificate string) (remediate.Sight, er
 			s.Addresses = append(s.Addresses, remediate.Served{Address: e.Name(), Bound: true, Leaf: w.leaf("loaded/" + e.Name())})
 		}
 	}
+	w.judge(&s)
 	if w.change != nil {
 		w.change(&s)
 	}
@@ -318,7 +319,8 @@ func (w *world) remediator(j remediate.Journal, change func(*remediate.Options))
 		Look: w.look, Hooks: w.hooks, Renewal: w.renewal, Journal: j, Frozen: func() bool { return false }, ClockDoubt: func() string { return "" },
 		Changed: func(certmedic.Action) {}, Log: slog.New(slog.DiscardHandler),
 		RunDir: w.path("run"), Environ: []string{"PATH=/usr/bin:/bin"}, MaxConcurrent: 2,
-		CommandTimeout: time.Minute,
+		CommandTimeout: time.Minute, Self: os.Args[0],
+		Candidates: w.candidates, Place: w.place, Loans: loans{w}, RollbackWay: w.rollbackWay,
 	}
 	if change != nil {
 		change(&o)

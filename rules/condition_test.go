@@ -47,7 +47,9 @@ func TestEveryVariableHasTheTypeThatItDeclares(t *testing.T) {
 	d, s, b, n := time.Hour, "ok", true, int64(3)
 	full := everything()
 	full.Certificate.RenewalAge, full.Certificate.ARIStartsIn, full.Certificate.ARIEndsIn, full.Certificate.LoanEndsIn = &d, &d, &d, &d
+	full.Certificate.LoanCount = &n
 	full.Certificate.RenewalLog, full.Certificate.Loan, full.Certificate.KeyDenied, full.Certificate.BudgetRemaining = &s, &b, &b, &n
+	full.Certificate.RenewIn = &d
 	fleet := Facts{Fleet: &FleetFacts{ClockSkew: &d}}
 	for _, v := range variables() {
 		facts := &full

@@ -315,6 +315,9 @@ func (ev *evaluation) describe(rule *Rule, s *subject, in *Instance) {
 	if c.Undecided["certificate.served_expires_in"] == "" && c.ServedExpiresIn > 0 {
 		data.ExpiresIn = duration(c.ServedExpiresIn)
 	}
+	if waits := c.Support["certificate.approval"].Evidence; len(waits) > 0 {
+		data.Approval = waits[0].Line
+	}
 	in.Summary = rule.summarize(data)
 }
 

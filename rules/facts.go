@@ -74,14 +74,18 @@ type CertificateFacts struct {
 	RenewalAge     *time.Duration // how old its predecessors were when they were replaced: their median
 	ARIStartsIn    *time.Duration // until the CA's suggested window begins (RFC 9773)
 	ARIEndsIn      *time.Duration // until it ends
+	RenewIn        *time.Duration // until certmedic itself has it renewed, or issued where nothing was yet
 	RenewalLog     *string        // what certbot's log says of the last attempt: "ok", "hook_failed", "failed", "not_due"
 
 	// What certmedic did about it.
 	HookExitCode    int64  // of the last hook that certmedic ran; 0 after all succeeded
 	Remediation     string // outcome of the last action for the stored version, "gave_up", or ""
 	Refusal         string // the code of the guard that refused the last wish to act; "" where none did
+	Approval        string // the ID of the plan that waits for a person's approval; "" where none does
+	Rehearsal       string // "ok", "hooks_failed", "renewal_failed"; "": none was made
 	Loan            *bool  // a rolled-back version is served, until its deadline
 	LoanEndsIn      *time.Duration
+	LoanCount       *int64 // how many rollbacks there were for its cause, within 30 days
 	KeyDenied       *bool  // the key of what is served or stored is on the deny list
 	BudgetRemaining *int64 // certificates that the CA still grants, over the limit that is closest
 
@@ -143,7 +147,7 @@ type FleetFacts struct {
 	RuleErrors   []string      // rules that could not be asked about something, sorted
 	Degraded     []string      // what certmedic cannot do now, in sentences
 
-	FailingReceivers []string       // receivers whose last notification could not be delivered
+	FailingReceivers []string       // receivers that do not take what they are sent, sorted
 	ClockSkew        *time.Duration // how far this clock is ahead of the CA's, negative: behind
 	StateUnwritten   time.Duration  // for how long the state folder could not be written; 0 where it can be
 

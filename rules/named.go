@@ -119,6 +119,7 @@ func ofWork() []named {
 		{name: "hook_failed", meaning: "a deploy hook failed when certmedic ran it", example: "hook_failed", forms: certificates(`certificate.hook_exit_code != 0`)},
 		{name: "gave_up", meaning: "certmedic could not heal it, and stopped trying", example: "gave_up", forms: certificates(`certificate.remediation == "gave_up"`)},
 		{name: "refused", meaning: "a guard refused what certmedic wanted to do last", example: "refused", forms: certificates(`certificate.refusal != ""`)},
+		{name: "awaits_approval", meaning: "a plan waits for a person's approval", example: "awaits_approval", forms: certificates(`certificate.approval != ""`)},
 		{name: "rolled_back", meaning: "a version that was rolled back to is served", example: "rolled_back", forms: certificates(`certificate.loan`)},
 		{name: "key_denied", meaning: "its key is on the deny list", example: "key_denied", forms: certificates(`certificate.key_denied`)},
 		{name: "budget_below", takes: number, meaning: "the CA grants fewer certificates than this", example: "budget_below: 2", forms: certificates(`certificate.budget_remaining < %s`)},

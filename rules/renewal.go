@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"hash/fnv"
+	"math"
 	"slices"
 	"time"
 
@@ -9,8 +11,9 @@ import (
 
 // Window is when a CA wants a version to be replaced (RFC 9773).
 type Window struct {
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
+	Start  time.Time `json:"start"`
+	End    time.Time `json:"end"`
+	Chosen time.Time `json:"chosen,omitzero"` // the moment of it for a renewal by certmedic itself
 }
 
 // Renewal is what is known of when a certificate is renewed.
@@ -74,3 +77,28 @@ func (r Renewal) Age() (share float64, ok bool) {
 }
 
 func part(d time.Duration, share float64) time.Duration { return time.Duration(float64(d) * share) }
+
+// When certmedic itself renews, where the CA says nothing: at two thirds of the life, at half of
+// a short one, up to a hundredth of it earlier or later so that not all ask at once.
+const (
+	renewAt      = 2.0 / 3
+	renewShortAt = 1.0 / 2
+	renewSpread  = 0.02
+)
+
+// Scheduled returns when certmedic itself renews a version: at the chosen moment of the CA's
+// window, unless that ends after the version does, else at a share of its life. It is the same
+// whenever it is asked.
+func (r Renewal) Scheduled(leaf certmedic.CertFacts) time.Time {
+	if w := r.Window; w != nil && !w.Chosen.IsZero() && !w.End.After(leaf.NotAfter) {
+		return w.Chosen
+	}
+	life, share := leaf.Lifetime(), renewAt
+	if life < shortLife {
+		share = renewShortAt
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(leaf.SHA256)) // never fails
+	share += renewSpread * (float64(h.Sum32())/math.MaxUint32 - 0.5)
+	return leaf.NotBefore.Add(part(life, share))
+}

@@ -21,6 +21,7 @@ type SummaryData struct {
 	Reason      string
 	ExpiresIn   string // of what is served soonest, such as "40 h"; empty where not known, or ended
 	Stage       certmedic.Stage
+	Approval    string // the plan that waits for a person: what, its ID and until when; empty where none does
 }
 
 // parseSummary reads the template of a rule's summary and tries it, once with all that it
@@ -40,6 +41,7 @@ func parseSummary(rule, text string) (*template.Template, error) {
 	full := SummaryData{
 		Subject: "shop.example.com:443", Certificate: "shop", Labels: map[string]string{"team": "payments"},
 		Members: []string{"192.0.2.1:443"}, Reason: "expired", ExpiresIn: "40 h", Stage: certmedic.StageStored,
+		Approval: "redeploy, plan bodig-rusam, until 2026-03-02T12:00:00Z",
 	}
 	for _, data := range []SummaryData{full, {}} {
 		if _, err := execute(t, data); err != nil {

@@ -150,6 +150,7 @@ func closedSets() map[string][]string {
 		"address.tls_version":         versions,
 		"certificate.stage":           texts(certmedic.Stages()),
 		"certificate.remediation":     append(texts(certmedic.OutcomeKinds()), "gave_up"),
+		"certificate.rehearsal":       {"ok", "hooks_failed", "renewal_failed"},
 		"certificate.renewal_basis":   {"ari", "learnt", "share"},
 		"certificate.renewal_log":     {"ok", "hook_failed", "failed", "not_due"},
 		varKeyType:                    append([]string{"rsa1024", "rsa2048", "rsa3072", "rsa4096"}, otherKeyTypes()...),

@@ -82,9 +82,12 @@ func retryAfter(header string, now time.Time) time.Duration {
 func judge(err error) (retry bool, _ error) {
 	var status *statusError
 	var refused goslack.SlackErrorResponse
+	var never permanent
 	switch {
 	case err == nil:
 		return false, nil
+	case errors.As(err, &never):
+		return false, err
 	case errors.As(err, &status):
 		if status.after > 0 {
 			err = &alerting.RetryAfterError{Delay: status.after, Err: err}

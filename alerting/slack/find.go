@@ -75,7 +75,7 @@ func (t *telling) find(ctx context.Context, after string) error {
 func (t *telling) recognise(channel string, messages []goslack.Message) bool {
 	for _, m := range messages {
 		ids, ours := t.says(m)
-		if !ours || m.ThreadTimestamp != "" && m.ThreadTimestamp != m.Timestamp || t.v.news() && !t.any(ids) {
+		if !ours || m.ThreadTimestamp != "" && m.ThreadTimestamp != m.Timestamp || t.v.news() && !t.v.beats() && !t.any(ids) {
 			continue
 		}
 		t.n.id = channel

@@ -173,6 +173,10 @@ func (t *telling) fields(v view, room int) []field {
 			add(label, plainText(oneLine(s), room))
 		}
 	}
+	if v.beats() {
+		add("Last sign", markup(date(e.Time)))
+		return all
+	}
 	text("Certificate", cmp.Or(e.Certificate.Name, e.Incident.Subject.String()))
 	if v.news() {
 		text("Domains", strings.Join(e.Certificate.Domains, ", "))

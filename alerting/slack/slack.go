@@ -33,6 +33,7 @@ type Notifier struct {
 	api    *goslack.Client
 	limits *Limits
 	id     string // of the channel, once an answer has named it
+	beat   memory // of the heartbeat's message, which Slack keeps
 }
 
 var _ alerting.Notifier = (*Notifier)(nil)
@@ -59,10 +60,23 @@ func (n *Notifier) Notify(ctx context.Context, of alerting.Notification) (retry 
 		return false, errors.New("slack: a notification without events")
 	}
 	t := &telling{n: n, of: of, v: newView(of), memory: readMemory(of.Memory)}
-	if n.config.WebhookURL != "" {
+	switch {
+	case t.v.beats():
+		return judge(t.heartbeat(ctx))
+	case n.config.WebhookURL != "":
 		return judge(t.hook(ctx))
 	}
 	return judge(t.tell(ctx))
+}
+
+// Preview returns the message as it would be posted, as JSON with its text and its blocks.
+func (n *Notifier) Preview(of alerting.Notification) ([]byte, error) {
+	if len(of.Events) == 0 {
+		return nil, errors.New("slack: a notification without events")
+	}
+	t := &telling{n: n, of: of, v: newView(of)}
+	m, _ := t.render()
+	return json.MarshalIndent(map[string]any{"text": m.text, "blocks": m.blocks}, "", "  ")
 }
 
 // channel is where messages are posted: the ID where it is known.

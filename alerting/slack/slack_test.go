@@ -455,6 +455,38 @@ func TestIncomingWebhook(t *testing.T) {
 	})
 }
 
+// A heartbeat is one message, in this run and the next.
+func TestHeartbeat(t *testing.T) {
+	scene(t, slack.Config{}, func(s *stage) {
+		for range 2 {
+			n := s.build()
+			for range 3 {
+				time.Sleep(time.Minute)
+				beat := alerting.Event{Kind: alerting.KindHeartbeat, Time: time.Now(), Incident: certmedic.Incident{Summary: "certmedic is alive"}}
+				if _, err := n.Notify(s.Context(), alerting.Notification{
+					Receiver: "ops", Conversation: "certmedic/heartbeat", Status: alerting.StatusResolved, Events: []alerting.Event{beat},
+				}); err != nil {
+					s.Fatal(err)
+				}
+			}
+		}
+		m := s.only()
+		s.wantShown(m, "Heartbeat: certmedic is alive", "Last sign\n2000-01-01 00:06 UTC")
+		if m.Edits != 5 || len(s.fake.Replies(m.TS)) > 0 {
+			s.Errorf("counts %+v", s.fake.Counts())
+		}
+	})
+}
+
+func TestPreview(t *testing.T) {
+	scene(t, slack.Config{}, func(s *stage) {
+		data, err := s.build().Preview(s.firing(s.event(alerting.KindFiring, "i1", certmedic.SeverityWarning)))
+		if err != nil || !json.Valid(data) || !strings.Contains(string(data), "shop is not served") || s.fake.Counts() != (slackfake.Counts{}) {
+			s.Errorf("%s, %v", data, err)
+		}
+	})
+}
+
 // stage is a fake, a certificate and what the core keeps.
 type stage struct {
 	*testing.T

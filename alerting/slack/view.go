@@ -47,7 +47,7 @@ func ended(events []alerting.Event) []alerting.Event {
 
 // news reports whether it is about no incident.
 func (v view) news() bool {
-	return v.main.Kind.News() || v.main.Kind == alerting.KindHeartbeat
+	return v.main.Kind.News() || v.beats()
 }
 
 // shown are all incidents, the main one first.
@@ -80,6 +80,9 @@ func (v view) since() time.Time {
 
 // begin is the earliest time at which anything of it can have been told.
 func (v view) begin() time.Time {
+	if v.beats() {
+		return v.main.Time.Add(-beatSince)
+	}
 	first := v.since()
 	for _, e := range v.events {
 		if e.Time.Before(first) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/person"
 	"github.com/certmedic/certmedic/remediate/deploy"
 )
 
@@ -30,14 +30,19 @@ files. Certificates without deploy steps have no reload of their own: use redepl
 }
 
 func newRenew(e *environment) *cobra.Command {
-	return newAction(e, certmedic.ActionRenew, "Have a new version issued",
+	return withRehearsal(e, newAction(e, certmedic.ActionRenew, "Have a new version issued",
 		`Renew has certbot renew the certificate, or runs the command that its configuration names, and
 verifies that another, newer version is stored and served. certbot itself decides whether a
 renewal is due; with --force it renews all the same, which also spends what is kept of the
 CA's limits in reserve. Where a newer version is stored already and not served, redeploy is
 the remedy.
 
---dry-run shows the plan and what it would cost at the CA; certbot itself is not run.`)
+--plan shows the plan and what it would cost at the CA, and does nothing. --dry-run then also has a
+version issued at the CA's staging directory, of which nothing is stored: certbot by its own --dry-run,
+whose accounts at that directory it keeps. Pre and post hooks are left out, unless --run-hooks is given;
+deploy hooks never run, see 'certmedic hooks rehearse'. A command cannot be rehearsed.
+
+Exit codes of --dry-run: 0 rehearsed well, 1 refused, 2 failed.`))
 }
 
 func newAction(e *environment, kind certmedic.ActionKind, short, long string) *cobra.Command {
@@ -67,9 +72,13 @@ func newAction(e *environment, kind certmedic.ActionKind, short, long string) *c
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&r.DryRun, "dry-run", false, "show everything that would be done, and do nothing")
-	if kind == certmedic.ActionRenew {
+	switch kind {
+	case certmedic.ActionRollback:
+		flags.StringVar((*string)(&r.To), "to", "", "the version (or a beginning of it) to roll back to, if it is fit")
+		flags.BoolVar(&r.Force, "force", false, "act even if nothing that is served is invalid, the clock is in doubt or looks disagree")
+	case certmedic.ActionRenew:
 		flags.BoolVar(&r.Force, "force", false, "renew what is not due as well, and spend the reserve of the CA's limits")
-	} else {
+	default:
 		flags.StringVar((*string)(&r.To), "to", "", "the version (or a beginning of it) that must be the stored one")
 		flags.BoolVar(&r.Force, "force", false, "act even if every address serves the stored version, the clock is in doubt or looks disagree")
 	}
@@ -86,15 +95,8 @@ func question(r api.ActionRequest) string {
 	return what + "?"
 }
 
-// person names who runs this command.
-func (e *environment) person() string {
-	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
-		if v := e.getenv(name); v != "" {
-			return v
-		}
-	}
-	return "somebody"
-}
+// person names who runs this command, as far as the kernel knows.
+func (e *environment) person() string { return person.OfProcess(os.Getpid(), os.Getuid()) }
 
 // onTerminal reports whether a person can answer.
 func (e *environment) onTerminal() bool {
@@ -150,14 +152,17 @@ func exitOf(outcome certmedic.OutcomeKind) error {
 }
 
 func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
-	fmt.Fprintf(e.stdout, "version  %s\n", p.Version.Short())
+	fmt.Fprintf(e.stdout, "version  %s\nplan     %s\n", p.Version.Short(), p.ShortHash())
 	for _, f := range p.Files {
-		fmt.Fprintf(e.stdout, "install  %s (%s, %d bytes, from %s)\n", printable(f.To), f.From, f.Size, printable(f.Source))
+		fmt.Fprintf(e.stdout, "install  %s (%s)\n", printable(f.To), fileOf(f))
 	}
 	for _, c := range p.Commands {
 		fmt.Fprintf(e.stdout, "run      %s: %s\n", c.Phase, printable(strings.Join(c.Argv, " ")))
 		for _, v := range c.EnvDiff {
 			fmt.Fprintf(e.stdout, "         with %s\n", printable(v))
+		}
+		for _, more := range moreOf(c) {
+			fmt.Fprintf(e.stdout, "         %s\n", printable(more))
 		}
 	}
 	for _, note := range p.Notes {
@@ -167,19 +172,40 @@ func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
 		fmt.Fprintf(e.stdout, "costs    %s\n", printable(p.Cost))
 	}
 	if answer.Reason == "" {
-		fmt.Fprintln(e.stdout, "verify   "+verification(p))
+		fmt.Fprintln(e.stdout, "verify   "+p.Verify)
 		return
 	}
 	fmt.Fprintf(e.stdout, "refused  %s: %s\n", answer.Reason, printable(answer.Detail))
 }
 
-// verification says what has to be seen for an action to have healed.
-func verification(p deploy.Plan) string {
-	const everywhere = "every bound address serves %s, in two rounds one second apart"
-	if slices.ContainsFunc(p.Commands, func(c deploy.Command) bool { return c.Phase == deploy.PhaseRenew }) {
-		return "another, newer version is stored, and " + fmt.Sprintf(everywhere, "it")
+// moreOf says what a command does beside what its line says.
+func moreOf(c deploy.Command) []string {
+	var more []string
+	if c.About != "" {
+		more = append(more, c.About)
 	}
-	return fmt.Sprintf(everywhere, "the version")
+	if len(c.Otherwise) > 0 {
+		more = append(more, "where that does not succeed: "+strings.Join(c.Otherwise, " "))
+	}
+	if c.For > 0 {
+		more = append(more, "again and again for "+c.For.String())
+	}
+	return more
+}
+
+// fileOf says what a plan would install as a file.
+func fileOf(f deploy.File) string {
+	said := fmt.Sprintf("%s, %d bytes, sha256 %.16s, from %s", f.From, f.Size, f.SHA256, printable(f.Source))
+	if f.Mode != "" {
+		said += ", mode " + printable(f.Mode)
+	}
+	if f.Owner != "" {
+		said += ", owner " + printable(f.Owner)
+	}
+	if f.Swap != "" {
+		said += ", in a new folder that " + printable(f.Swap) + " is led to"
+	}
+	return said
 }
 
 func (e *environment) printAction(a certmedic.Action) {
@@ -202,6 +228,7 @@ func words(outcome certmedic.OutcomeKind) string {
 		certmedic.OutcomeRunning: "running", certmedic.OutcomeHealed: "healed, verified by new handshakes",
 		certmedic.OutcomeUnverified: "acted, unverified", certmedic.OutcomeFailed: "failed",
 		certmedic.OutcomePutBack: "failed and put back", certmedic.OutcomeRefused: "refused", certmedic.OutcomePlanned: "planned",
+		certmedic.OutcomeRehearsed: "rehearsed, nothing failed",
 	}[outcome]
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting/silence"
@@ -15,6 +16,8 @@ import (
 	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/internal/systemlog"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deny"
 	"github.com/certmedic/certmedic/remediate/snapshot"
 )
@@ -27,11 +30,16 @@ type reader interface {
 	Snapshots(ctx context.Context, certificate string) ([]snapshot.Snapshot, error)
 	Denied(ctx context.Context) ([]deny.Entry, error)
 	Silences(ctx context.Context, ended bool) ([]silence.Silence, error)
+	Plans(ctx context.Context) ([]approval.Approval, error)
 }
 
 // options are what the app needs of the process.
 func (e *environment) options(log *slog.Logger) app.Options {
-	return app.Options{Version: version, Environ: e.environ(), Self: e.self, Log: log}
+	o := app.Options{Version: version, Environ: e.environ(), Self: e.self, Log: log}
+	if stderr, ok := e.stderr.(*os.File); ok {
+		o.Syslog = systemlog.SocketFor(o.Environ, stderr)
+	}
+	return o
 }
 
 // settings loads the configuration for a command that needs it.
@@ -44,24 +52,27 @@ func (e *environment) settings() (*config.Config, error) {
 }
 
 // ask calls f with the daemon's client, or with what the state folder holds.
-func (e *environment) ask(ctx context.Context, f func(reader) error) error {
+func (e *environment) ask(f func(reader) error) error {
 	c, _, err := app.Load(e.config())
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}
-	client := api.NewClient(c.StateDir)
-	if err := f(client); !errors.Is(err, api.ErrNoDaemon) {
-		return asFailure(err)
+	for try := 1; ; try++ {
+		if err := f(api.NewClient(c.StateDir)); !errors.Is(err, api.ErrNoDaemon) {
+			return asFailure(err)
+		}
+		offline, err := app.OpenOffline(c, false, e.options(e.quiet()))
+		switch {
+		case errors.Is(err, store.ErrBusy) && try < startTries:
+			continue
+		case errors.Is(err, fs.ErrNotExist):
+			return &exitError{exitUsage, fmt.Errorf("no certmedic daemon is running, and %q holds no state", c.StateDir)}
+		case err != nil:
+			return fail(err)
+		}
+		defer offline.Close()
+		return asFailure(f(kept{offline}))
 	}
-	offline, err := app.OpenOffline(c, false, e.options(slog.New(slog.DiscardHandler)))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return &exitError{exitUsage, fmt.Errorf("no certmedic daemon is running, and %q holds no state", c.StateDir)}
-	case err != nil:
-		return fail(err)
-	}
-	defer offline.Close()
-	return asFailure(f(kept{offline}))
 }
 
 // asFailure makes an error exit with code 1, unless it has a code of its own.
@@ -96,27 +107,50 @@ func (k kept) Snapshots(_ context.Context, certificate string) ([]snapshot.Snaps
 
 func (k kept) Denied(context.Context) ([]deny.Entry, error) { return k.Offline.Denied() }
 
+func (k kept) Plans(context.Context) ([]approval.Approval, error) { return k.Offline.Plans(), nil }
+
 // act has the daemon carry out an action, or carries it out under the same lock where no
 // daemon runs.
-func (e *environment) act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+func (e *environment) act(ctx context.Context, r api.ActionRequest) (answer api.ActionAnswer, err error) {
+	err = e.change(e.warnings(), func(c *api.Client) (err error) { answer, err = c.Act(ctx, r); return err },
+		func(o *app.Offline) (err error) { answer, err = o.Act(ctx, r); return err })
+	return answer, err
+}
+
+// quiet is the log of commands that say everything themselves.
+func (e *environment) quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// warnings is the log of commands that act without a daemon.
+func (e *environment) warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// startTries bounds how often the daemon is asked that holds the state and does not listen yet.
+// Opening the state waits a second.
+const startTries = 3
+
+// change has the daemon change something, or does it under the same lock where none runs.
+func (e *environment) change(log *slog.Logger, byDaemon func(*api.Client) error, byState func(*app.Offline) error) error {
 	c, err := e.settings()
 	if err != nil {
-		return api.ActionAnswer{}, err
+		return err
 	}
-	answer, err := api.NewClient(c.StateDir).Act(ctx, r)
-	if !errors.Is(err, api.ErrNoDaemon) {
-		return answer, asFailure(err)
+	for try := 1; ; try++ {
+		if err := byDaemon(api.NewClient(c.StateDir)); !errors.Is(err, api.ErrNoDaemon) {
+			return asFailure(err)
+		}
+		offline, err := app.OpenOffline(c, true, e.options(log))
+		switch {
+		case errors.Is(err, store.ErrBusy) && try < startTries:
+			continue
+		case errors.Is(err, store.ErrBusy):
+			return fail(errors.New("another certmedic command is at work; try again when it has ended"))
+		case err != nil:
+			return fail(err)
+		}
+		defer offline.Close()
+		return asFailure(byState(offline))
 	}
-	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))))
-	if errors.Is(err, store.ErrBusy) {
-		return api.ActionAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
-	}
-	if err != nil {
-		return api.ActionAnswer{}, fail(err)
-	}
-	defer offline.Close()
-	answer, err = offline.Act(ctx, r)
-	return answer, asFailure(err)
 }
 
 // printJSON prints a value as indented JSON.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/app"
-	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/remediate/deny"
 )
 
@@ -88,25 +85,10 @@ func (e *environment) confirmDenial(ctx context.Context, r *api.DenyRequest) err
 }
 
 // deny has the daemon deny a key, or denies it under the same lock where no daemon runs.
-func (e *environment) deny(ctx context.Context, r api.DenyRequest) (api.DenyAnswer, error) {
-	c, err := e.settings()
-	if err != nil {
-		return api.DenyAnswer{}, err
-	}
-	answer, err := api.NewClient(c.StateDir).Deny(ctx, r)
-	if !errors.Is(err, api.ErrNoDaemon) {
-		return answer, asFailure(err)
-	}
-	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.DiscardHandler)))
-	if errors.Is(err, store.ErrBusy) {
-		return api.DenyAnswer{}, fail(errors.New("another certmedic command is at work; try again when it has ended"))
-	}
-	if err != nil {
-		return api.DenyAnswer{}, fail(err)
-	}
-	defer offline.Close()
-	answer, err = offline.Deny(ctx, r)
-	return answer, asFailure(err)
+func (e *environment) deny(ctx context.Context, r api.DenyRequest) (answer api.DenyAnswer, err error) {
+	err = e.change(e.quiet(), func(c *api.Client) (err error) { answer, err = c.Deny(ctx, r); return err },
+		func(o *app.Offline) (err error) { answer, err = o.Deny(ctx, r); return err })
+	return answer, err
 }
 
 func (e *environment) printDenial(a api.DenyAnswer) {
@@ -142,7 +124,7 @@ func newKeyList(e *environment) *cobra.Command {
 		Example: "  certmedic key list\n  certmedic key list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				all, err := r.Denied(cmd.Context())
 				if err != nil {
 					return err

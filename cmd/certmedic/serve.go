@@ -23,6 +23,7 @@ const defaultListen = "127.0.0.1:9879"
 func newServe(e *environment) *cobra.Command {
 	o := e.options(nil)
 	var level, format string
+	var syslog bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon",
@@ -38,7 +39,9 @@ SIGHUP reloads the configuration; a bad one is refused and the old one goes on.`
 			if err != nil {
 				return err
 			}
-			o.Log, o.ConfigFile = log, e.config()
+			if o.Log, o.ConfigFile = log, e.config(); !syslog {
+				o.Syslog = ""
+			}
 			return serve(cmd.Context(), o)
 		},
 	}
@@ -47,6 +50,7 @@ SIGHUP reloads the configuration; a bad one is refused and the old one goes on.`
 	flags.StringVar(&o.WebConfigFile, "web.config.file", "", "file with TLS and logins for the listeners, as of exporter-toolkit")
 	flags.StringVar(&level, "log.level", "info", "debug, info, warn or error")
 	flags.StringVar(&format, "log.format", "logfmt", "logfmt or json")
+	flags.BoolVar(&syslog, "log.syslog", true, "write a line to syslog when an action begins and when it ends, unless this log goes to the journal")
 	return cmd
 }
 

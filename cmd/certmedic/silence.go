@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/app"
-	"github.com/certmedic/certmedic/internal/store"
 )
 
 func newSilence(e *environment) *cobra.Command {
@@ -55,7 +53,7 @@ holds, also over a restart, as soon as this command returns.`,
 				return errors.New("--why is needed: the next one on call will want to know")
 			}
 			var s silence.Silence
-			err = e.silenced(cmd.Context(), func(to silencer) (err error) { s, err = to.AddSilence(cmd.Context(), r); return err })
+			err = e.silenced(func(to silencer) (err error) { s, err = to.AddSilence(cmd.Context(), r); return err })
 			if err != nil {
 				return err
 			}
@@ -103,7 +101,7 @@ func newSilenceList(e *environment) *cobra.Command {
 		Example: "  certmedic silence list\n  certmedic silence list --ended --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				all, err := r.Silences(cmd.Context(), ended)
 				if err != nil {
 					return err
@@ -130,7 +128,7 @@ func newSilenceEnd(e *environment) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := api.EndRequest{ID: args[0], By: e.person()}
 			var s silence.Silence
-			err := e.silenced(cmd.Context(), func(to silencer) (err error) { s, err = to.EndSilence(cmd.Context(), r); return err })
+			err := e.silenced(func(to silencer) (err error) { s, err = to.EndSilence(cmd.Context(), r); return err })
 			if err != nil {
 				return err
 			}
@@ -146,23 +144,8 @@ type silencer interface {
 }
 
 // silenced calls f with the daemon, or with the state folder under the same lock.
-func (e *environment) silenced(ctx context.Context, f func(silencer) error) error {
-	c, err := e.settings()
-	if err != nil {
-		return err
-	}
-	if err := f(api.NewClient(c.StateDir)); !errors.Is(err, api.ErrNoDaemon) {
-		return asFailure(err)
-	}
-	offline, err := app.OpenOffline(c, true, e.options(slog.New(slog.DiscardHandler)))
-	if errors.Is(err, store.ErrBusy) {
-		return fail(errors.New("another certmedic command is at work; try again when it has ended"))
-	}
-	if err != nil {
-		return fail(err)
-	}
-	defer offline.Close()
-	return asFailure(f(offline))
+func (e *environment) silenced(f func(silencer) error) error {
+	return e.change(e.quiet(), func(c *api.Client) error { return f(c) }, func(o *app.Offline) error { return f(o) })
 }
 
 func (e *environment) printSilence(s silence.Silence, done string) error {
@@ -208,7 +191,7 @@ func ends(s silence.Silence) string {
 func (e *environment) completeSilences(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var ids []string
 	if len(args) == 0 {
-		_ = e.ask(cmd.Context(), func(r reader) error { // a completion that fails offers nothing
+		_ = e.ask(func(r reader) error { // a completion that fails offers nothing
 			all, err := r.Silences(cmd.Context(), false)
 			for _, s := range all {
 				ids = append(ids, s.ID+"\t"+s.Why)

@@ -23,7 +23,7 @@ since it was kept is listed as broken, and is never used.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				all, err := r.Snapshots(cmd.Context(), args[0])
 				if err != nil {
 					return err

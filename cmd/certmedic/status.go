@@ -26,7 +26,7 @@ Exit codes are those of check: 0 fine, 1 warning, 2 critical, 3 could not tell.`
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				s, err := r.Status(cmd.Context())
 				if err != nil {
 					return err
@@ -82,6 +82,9 @@ func (e *environment) printStatus(s api.Status) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Status, printable(v.Name), or(string(v.Stage), "-"), servedUntil(v, s.Time), storedUntil(v, s.Time), v.Mode, printable(what(v)))
 	}
 	_ = w.Flush() // writes to standard output; there is nobody to tell
+	if len(s.Certificates) == 1 {
+		e.printRehearsals(s.Certificates[0].Rehearsed)
+	}
 	for _, in := range s.Fleet {
 		if in.State == certmedic.StateFiring {
 			fmt.Fprintf(e.stdout, "certmedic itself: %s: %s: %s\n", in.Severity, in.Rule, printable(in.Summary))
@@ -147,6 +150,9 @@ func what(v watchdog.View) string {
 		}
 		said = append(said, word)
 	}
+	if v.Loan != nil {
+		said = append(said, lentUntil(*v.Loan))
+	}
 	if len(said) > 0 {
 		return strings.Join(said, ", ")
 	}
@@ -181,7 +187,7 @@ func newIncidents(e *environment) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				incidents, err := r.Incidents(cmd.Context(), first(args), limit)
 				if err != nil {
 					return err
@@ -249,7 +255,7 @@ func newHistory(e *environment) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.ask(cmd.Context(), func(r reader) error {
+			return e.ask(func(r reader) error {
 				actions, err := r.History(cmd.Context(), first(args), limit)
 				if err != nil {
 					return err
@@ -275,7 +281,11 @@ func (e *environment) printHistory(actions []certmedic.Action) {
 		if !a.EndedAt.IsZero() {
 			took = ", " + a.EndedAt.Sub(a.StartedAt).Round(10*time.Millisecond).String()
 		}
-		fmt.Fprintf(e.stdout, "%s  by %s (attempt %d%s): %s\n", a.StartedAt.Local().Format(time.DateTime), printable(a.By), a.Attempt, took, printable(a.Why))
+		by := printable(a.By)
+		if a.ApprovedBy != "" {
+			by += ", approved by " + printable(a.ApprovedBy)
+		}
+		fmt.Fprintf(e.stdout, "%s  by %s (attempt %d%s): %s\n", a.StartedAt.Local().Format(time.DateTime), by, a.Attempt, took, printable(a.Why))
 		e.printAction(a)
 	}
 }
@@ -286,7 +296,7 @@ func (e *environment) completeCertificates(cmd *cobra.Command, args []string, _ 
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	err := e.ask(cmd.Context(), func(r reader) error {
+	err := e.ask(func(r reader) error {
 		s, err := r.Status(cmd.Context())
 		for _, v := range s.Certificates {
 			names = append(names, v.Name)

@@ -11,6 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certmedic/certmedic/internal/ownership"
+	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/deploy/haproxy"
+	"github.com/certmedic/certmedic/remediate/deploy/signal"
+	"github.com/certmedic/certmedic/remediate/lineage"
+	"github.com/certmedic/certmedic/remediate/renew/native"
 )
 
 // newStep is the command by which certmedic runs steps of its own actions in processes of
@@ -42,6 +47,14 @@ func newStep(e *environment) *cobra.Command {
 // step returns what carries out a kind of step; nil where there is none.
 func step(kind string) func(ctx context.Context, request []byte, out io.Writer) error {
 	switch kind {
+	case deploy.StepHAProxy:
+		return haproxy.Run
+	case deploy.StepSignal:
+		return signal.Run
+	case "acme":
+		return native.Run
+	case "lineage":
+		return lineage.Run
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ type ActionRequest struct {
 	To          certmedic.Fingerprint `json:"to,omitempty"`
 	Force       bool                  `json:"force,omitempty"`
 	DryRun      bool                  `json:"dry_run,omitempty"`
-	By          string                `json:"by,omitempty"` // the person; the daemon adds the socket's peer
+	By          string                `json:"by,omitempty"` // the person, where no daemon runs; a daemon asks the kernel
 }
 
 // ActionAnswer is what an action came to, or for a dry run what it would do.

@@ -18,7 +18,7 @@ type SilenceRequest struct {
 	Until        time.Time `json:"until"`
 	UntilRenewed bool      `json:"until_renewed,omitempty"`
 	Why          string    `json:"why"`
-	By           string    `json:"by,omitempty"` // the person; the daemon adds the socket's peer
+	By           string    `json:"by,omitempty"` // the person, where no daemon runs; a daemon asks the kernel
 }
 
 // Silence makes a silence of the request.
@@ -37,7 +37,7 @@ func (r SilenceRequest) Silence() (silence.Silence, error) {
 // EndRequest is the body of POST /api/v1/silences/end.
 type EndRequest struct {
 	ID string `json:"id"`
-	By string `json:"by,omitempty"` // the person; the daemon adds the socket's peer
+	By string `json:"by,omitempty"` // the person, where no daemon runs; a daemon asks the kernel
 }
 
 // Silences asks for the silences, the newest first; with ended also those that have ended.

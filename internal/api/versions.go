@@ -17,7 +17,7 @@ import (
 type DenyRequest struct {
 	Key    string `json:"key"` // a certificate, whose stored key is meant, or the SHA-256 of a public key
 	Why    string `json:"why,omitempty"`
-	By     string `json:"by,omitempty"` // the person; the daemon adds the socket's peer
+	By     string `json:"by,omitempty"` // the person, where no daemon runs; a daemon asks the kernel
 	DryRun bool   `json:"dry_run,omitempty"`
 
 	Expect certmedic.Fingerprint `json:"expect,omitempty"` // the key that it must be; empty: any

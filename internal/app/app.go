@@ -30,9 +30,11 @@ import (
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/internal/systemlog"
 	"github.com/certmedic/certmedic/internal/web"
 	"github.com/certmedic/certmedic/probe/discover/sd"
 	"github.com/certmedic/certmedic/probe/disk"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deny"
 	"github.com/certmedic/certmedic/remediate/snapshot"
 )
@@ -48,6 +50,7 @@ type Options struct {
 	Version         string
 	Environ         []string // for commands
 	Self            string   // path of certmedic's own program
+	Syslog          string   // the socket of syslog, which gets a line when an action begins and when it ends; empty: the log does
 	Log             *slog.Logger
 	Reload          <-chan os.Signal         // asks for a reload of the configuration; may be nil
 	Ready           func(addresses []string) // called once everything runs; may be nil
@@ -60,14 +63,17 @@ type App struct {
 	metrics *metrics.Exporter
 	dir     string // the state folder; it does not change over a reload
 
-	denied    *deny.List      // keys that must never be installed again
-	snapshots *snapshot.Store // kept good versions
+	approvals *approval.Book    // the plans that wait for a person
+	lines     *systemlog.Writer // of actions
+	denied    *deny.List        // keys that must never be installed again
+	snapshots *snapshot.Store   // kept good versions
 	silences  *silence.Book
 
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
 	prints  map[string]printOut // what commands printed, guarded by reloading
 	answers sd.Memory           // of http_sd and DNS, guarded by reloading
+	recalls recalls             // what CAs said about older versions
 
 	offline bool // nothing is executed, and nobody asked, to find out what there is
 
@@ -103,6 +109,9 @@ func Run(ctx context.Context, o Options) error {
 	a.metrics.State(s.Trouble)
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if err := a.openApprovals(); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(a.trim(), a.run(ctx), s.Close())
@@ -212,13 +221,12 @@ type listening struct {
 // listen opens the socket of the commands and every TCP listener, before anything is
 // served, so that an address in use is told at the start.
 func (a *App) listen() ([]*listening, []string, error) {
-	login, err := hasLogin(a.o.WebConfigFile)
-	if err != nil {
+	if _, err := hasLogin(a.o.WebConfigFile); err != nil {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Versions: a, Silences: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
-		Login: login, Version: a.o.Version, Log: a.o.Log,
+		Backend: a, Versions: a, Approvals: a, Silences: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Login: a.asksForLogin, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -45,9 +46,9 @@ type renewalState interface {
 }
 
 // caClient makes what asks CAs. Their servers are trusted by the system's roots, or by any of
-// those that endpoints are probed with, which were loaded before.
+// those that endpoints are probed with or that orders name, which were loaded before.
 func caClient(c *config.Config) *ari.Client {
-	sets, _ := roots.Load(append([]string{roots.System}, c.Probe.Roots...))
+	sets, _ := roots.Load(slices.Concat([]string{roots.System}, c.Probe.Roots, acmeCAFiles(c)))
 	var pools []*x509.CertPool
 	for _, s := range sets {
 		pools = append(pools, s.Pool)
@@ -138,7 +139,7 @@ func (a *advisor) look(ctx context.Context, r watchdog.Renewable) {
 	now := time.Now()
 	k := a.known[r.Certificate]
 	if k.Version != r.Leaf.SHA256 {
-		k = store.Renewal{Version: r.Leaf.SHA256}
+		k = store.Renewal{Version: r.Leaf.SHA256, Starts: k.Starts}
 	}
 	if wait := k.CheckAfter.Sub(now); wait > 0 && wait < longestWait || !now.Before(r.Leaf.NotAfter) {
 		return
@@ -171,7 +172,9 @@ func (a *advisor) advised(r watchdog.Renewable, k store.Renewal, advice ari.Advi
 	w := rules.Window{Start: advice.Window.Start, End: advice.Window.End}
 	news := k.Window == nil || !k.Window.Start.Equal(w.Start) || !k.Window.End.Equal(w.End)
 	if news {
-		k.Window, k.Chosen = &w, ari.Choose(advice.Window, now, a.o.Random)
+		w.Chosen = ari.Choose(advice.Window, now, a.o.Random)
+		k.Window = &w
+		k = k.Begins(w.Start)
 	}
 	k.Explanation, k.Failures, k.Error = advice.Explanation, 0, ""
 	k.CheckAfter = now.Add(a.jitter(advice.CheckAfter.Sub(now)))
@@ -197,7 +200,7 @@ func (a *advisor) failed(r watchdog.Renewable, k store.Renewal, advice ari.Advic
 		if k.Window != nil {
 			a.o.Advised(r.Certificate, k.Version, nil)
 		}
-		a.keep(r.Certificate, store.Renewal{Version: k.Version, CheckAfter: asked})
+		a.keep(r.Certificate, store.Renewal{Version: k.Version, Starts: k.Starts, CheckAfter: asked})
 	default:
 		if k.Failures++; k.Failures == 1 {
 			level = slog.LevelWarn

@@ -123,8 +123,8 @@ func TestAdvisorAsksAndRemembers(t *testing.T) {
 			t.Errorf("in a day it asked %d times, at %v", n, a.asked)
 		}
 		w, first := a.window(), a.kept["shop"]
-		if w == nil || w.End.Sub(w.Start) != 24*time.Hour || first.Chosen.Before(w.Start) || !first.Chosen.Before(w.End) {
-			t.Fatalf("the window is %+v, of which was chosen %v", w, first.Chosen)
+		if w == nil || w.End.Sub(w.Start) != 24*time.Hour || first.Window.Chosen.Before(w.Start) || !first.Window.Chosen.Before(w.End) {
+			t.Fatalf("the window is %+v, of which was chosen %v", w, first.Window.Chosen)
 		}
 		if strings.Count(a.log.String(), "ca.example.test/why") != 1 {
 			t.Errorf("the log has\n%s", a.log)
@@ -135,8 +135,8 @@ func TestAdvisorAsksAndRemembers(t *testing.T) {
 			t.Errorf("after a restart it asked %d times about what it knew", len(a.asked))
 		}
 		a.run(6 * time.Hour)
-		if last := a.kept["shop"]; len(a.asked) != 1 || !last.Chosen.Equal(first.Chosen) {
-			t.Errorf("after %d questions the chosen moment is %v, it was %v", len(a.asked), last.Chosen, first.Chosen)
+		if last := a.kept["shop"]; len(a.asked) != 1 || !last.Window.Chosen.Equal(first.Window.Chosen) {
+			t.Errorf("after %d questions the chosen moment is %v, it was %v", len(a.asked), last.Window.Chosen, first.Window.Chosen)
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestAdvisorSeesAMovedWindowAndANewVersion(t *testing.T) {
 			return ari.Advice{Window: ari.Window{Start: now.Add(-2 * time.Hour), End: now.Add(-time.Hour)}, CheckAfter: time.Now().Add(time.Hour)}, nil
 		}
 		a.run(7 * time.Hour)
-		if k := a.kept["shop"]; !k.Window.End.Before(now) || k.Chosen.Before(first.CheckAfter) || !k.Chosen.Before(time.Now()) {
+		if k := a.kept["shop"]; !k.Window.End.Before(now) || k.Window.Chosen.Before(first.CheckAfter) || !k.Window.Chosen.Before(time.Now()) {
 			t.Errorf("a window in the past means now: %+v", k)
 		}
 		old := a.kept["shop"].Version

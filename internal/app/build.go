@@ -21,6 +21,7 @@ import (
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/roots"
 	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
 )
@@ -40,7 +41,7 @@ func prepare(c *config.Config, log *slog.Logger) (*prepared, error) {
 	p := &prepared{}
 	var errRules, errRoots, errModules, errReceivers, errWindows error
 	p.rules, errRules = loadRules(c)
-	_, errRoots = roots.Load(c.Probe.Roots)
+	_, errRoots = roots.Load(slices.Concat(c.Probe.Roots, acmeCAFiles(c)))
 	p.modules, errModules = modules(c)
 	p.receivers, errReceivers = receivers(c, log)
 	p.windows, errWindows = windows(c)
@@ -112,22 +113,28 @@ func (a *App) join(g *generation) error {
 	g.remediator = remediate.New(remediate.Options{
 		Look:    func(ctx context.Context, name string) (remediate.Sight, error) { return g.watchdog.Look(ctx, name) },
 		Hooks:   hooks,
-		Renewal: renewals(c), Ledger: kept.book,
-		Journal: a.store, Denied: a.denied.Denied,
-		Frozen:  func() bool { return exists(c.Remediation.FreezeFile) },
-		Changed: func(act certmedic.Action) { a.metrics.Acted(act); g.watchdog.Acted(act) },
-		Log:     a.o.Log, Self: a.o.Self, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
+		Renewal: a.ways(c), Ledger: kept.book,
+		Candidates: func(ctx context.Context, c certmedic.Certificate, stored certmedic.Stored) ([]rollback.Candidate, error) {
+			return a.candidates(ctx, g, c, stored)
+		},
+		Place: place, RollbackWay: config.RollbackWays(c), Loans: a.store, Lent: func(name string, l *rollback.Loan) { g.watchdog.Lent(name, l) },
+		Journal: a.store, Denied: a.denied.Denied, Rehearsals: a.store.Rehearsals(), Rehearsed: a.rehearsed(g),
+		Frozen:    func() bool { return exists(c.Remediation.FreezeFile) },
+		Changed:   func(act certmedic.Action) { a.lines.Acted(act); a.metrics.Acted(act); g.watchdog.Acted(act) },
+		Approvals: a.approvals, ApprovalExpiry: c.Remediation.ApprovalExpires, Refused: a.metrics.Refused, MaxUnproven: mostUnproven(c, g.certificates),
+		Log: a.o.Log, Self: a.o.Self, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
 		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
 		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
 		ClockDoubt: g.clockDoubt, Windows: g.windows,
 	})
+	g.rehearser = g.newRehearser(kept.rehearsals)
 	g.keeper = newKeeper(a.snapshots, a.o.Log)
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
-		Rules: kept.rules, Memory: kept.memory, Renewals: kept.windows, Actions: kept.actions,
+		Rules: kept.rules, Memory: kept.memory, Renewals: kept.windows, Actions: kept.actions, Rehearsals: kept.rehearsals, Loans: kept.loans,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
 		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
-		Denied: a.denied.Denied, Proven: g.keeper.proven,
+		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n) }, Count: a.metrics, Log: a.o.Log,
 	})

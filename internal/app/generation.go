@@ -41,6 +41,7 @@ type generation struct {
 	advisor    *advisor
 	accountant *accountant
 	keeper     *keeper
+	rehearser  *rehearser
 	alerter    *alerting.Alerter
 	unmute     func(context.Context) error
 	log        *slog.Logger
@@ -94,6 +95,7 @@ func (g *generation) start(parent context.Context) {
 	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "ending silences": g.unmute, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
+		"rehearsing": g.rehearser.Run,
 	}
 	if g.config.Probe.ARI {
 		parts["asking CAs"] = g.advisor.Run
@@ -210,6 +212,9 @@ func incidents(g *generation, s *store.Store, certificate string, limit int) ([]
 // history returns the newest actions.
 func history(s *store.Store, certificate string, limit int) ([]certmedic.Action, error) {
 	actions, err := s.Actions(certificate, time.Time{})
+	if err == nil {
+		actions, err = withRehearsals(s, certificate, actions)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -15,9 +15,9 @@ import (
 
 const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
-// lineage is what a watchdog tells of a lineage that was issued so many times, an hour apart, the
+// renewable is what a watchdog tells of a lineage that was issued so many times, an hour apart, the
 // last time now.
-func lineage(name string, issued int, now time.Time) watchdog.Renewable {
+func renewable(name string, issued int, now time.Time) watchdog.Renewable {
 	r := watchdog.Renewable{Certificate: name, Directory: letsEncrypt, Leaf: certmedic.CertFacts{DNSNames: []string{name + ".example.com"}}}
 	for i := range issued {
 		r.Issued = append(r.Issued, certmedic.Issued{
@@ -41,7 +41,7 @@ func (c counted) budgeted(certificate string, left []ledger.Remaining) {
 // TestALostStateFolderIsFilledFromTheArchives counts, loses the folder, and counts again.
 func TestALostStateFolderIsFilledFromTheArchives(t *testing.T) {
 	now := time.Now()
-	sources := []watchdog.Renewable{lineage("shop", 4, now), lineage("blog", 1, now)}
+	sources := []watchdog.Renewable{renewable("shop", 4, now), renewable("blog", 1, now)}
 	for _, about := range []string{"at first", "after its state folder was lost"} {
 		state, err := store.Open(t.TempDir(), time.Second)
 		if err != nil {
@@ -85,7 +85,7 @@ func TestAFullDiskDoesNotStopTheCount(t *testing.T) {
 	}
 	told, log := counted{}, &strings.Builder{}
 	a := accountant{
-		Renewables: func() []watchdog.Renewable { return []watchdog.Renewable{lineage("shop", 4, now)} },
+		Renewables: func() []watchdog.Renewable { return []watchdog.Renewable{renewable("shop", 4, now)} },
 		Budgeted:   told.budgeted, Book: book, Log: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	for range 3 {

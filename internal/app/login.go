@@ -25,3 +25,10 @@ func hasLogin(file string) (bool, error) {
 	}
 	return len(c.Users) > 0, nil
 }
+
+// asksForLogin reports whether a request that came through had to log in. The toolkit reads its
+// configuration at each request, so this does, too; what cannot be read asks nobody.
+func (a *App) asksForLogin() bool {
+	login, err := hasLogin(a.o.WebConfigFile)
+	return err == nil && login
+}

@@ -20,7 +20,7 @@ type Offline struct {
 }
 
 // OpenOffline opens the state, to act if writable and else to read. Of the options Version, Environ,
-// Self and Log count. Whoever acts holds the state alone, as the daemon does. [store.ErrBusy] says that a daemon, or another command,
+// Self, Syslog and Log count. Whoever acts holds the state alone, as the daemon does. [store.ErrBusy] says that a daemon, or another command,
 // holds it.
 func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	open := store.OpenRead
@@ -34,6 +34,9 @@ func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir, offline: true}
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := a.openApprovals(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	g, err := a.build(context.Background(), c)

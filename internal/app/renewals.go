@@ -19,9 +19,9 @@ import (
 // a lineage without one by certbot. The error says that what certbot would run, or what
 // configures it, cannot be read or could be written by others.
 func renewals(c *config.Config) func(certmedic.Certificate) (renew.Way, error) {
-	configured := map[string]*config.Renew{}
+	configured, staging := map[string]*config.Renew{}, map[string]string{}
 	for _, cert := range c.Certificates {
-		configured[cert.Name] = cert.Renew
+		configured[cert.Name], staging[cert.Name] = cert.Renew, cert.Rehearse.Staging
 	}
 	return func(cert certmedic.Certificate) (renew.Way, error) {
 		r := configured[cert.Name]
@@ -34,6 +34,9 @@ func renewals(c *config.Config) func(certmedic.Certificate) (renew.Way, error) {
 		way, err := byCertbot(cert.Source)
 		if r != nil && r.Certbot != nil {
 			way.Args, way.Env = r.Certbot.Args, r.Certbot.Env
+		}
+		if err == nil {
+			way.Around, err = around(cert.Source, staging[cert.Name])
 		}
 		return renew.Way{Certbot: &way}, err
 	}

@@ -21,7 +21,9 @@ const (
 )
 
 // Write replaces the file at path with data, mode and owner. A uid or gid of -1 keeps
-// the owner of the file that is replaced, or the process's own where there was none.
+// the owner of the file that is replaced, or the process's own where there was none. Its
+// access control list, its SELinux label and the attributes that people gave it are kept; it
+// is an error where that cannot be done.
 // A symbolic link at path stays: the file that it points to is replaced, in that file's
 // folder. After an error nothing is left behind and the old file is untouched, except
 // where the error says that the folder could not be synced: then the new file is in
@@ -57,18 +59,36 @@ type Staged struct {
 // Stage writes data beside path, with its final mode and owner, and syncs it. The file
 // at path is not touched before [Staged.Commit]. The arguments are those of [Write].
 func Stage(path string, data []byte, mode fs.FileMode, uid, gid int) (*Staged, error) {
+	return New{Data: data, Mode: mode, UID: uid, GID: gid, Like: path}.Stage(path)
+}
+
+// New is what a file shall become.
+type New struct {
+	Data     []byte
+	Mode     fs.FileMode
+	UID, GID int    // -1 keeps those of Like
+	Like     string // the file whose owner and attributes are kept, with symbolic links followed; empty or missing: there is none
+}
+
+// Stage is the function [Stage] for a file that may follow another one, elsewhere.
+func (n New) Stage(path string) (*Staged, error) {
 	target, err := resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, err)
 	}
-	if uid, gid, err = keepOwner(target, uid, gid); err != nil {
+	if n.Like != "" {
+		if n.Like, err = resolve(n.Like); err != nil {
+			return nil, fmt.Errorf("staging %q: %w", path, err)
+		}
+	}
+	if n.UID, n.GID, err = keepOwner(n.Like, n.UID, n.GID); err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, err)
 	}
 	f, err := os.CreateTemp(filepath.Dir(target), tempPattern) // 0600 from its first byte on
 	if err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, err)
 	}
-	if err := errors.Join(fill(f, data, mode, uid, gid), f.Close()); err != nil {
+	if err := errors.Join(n.fill(f), f.Close()); err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
 	return &Staged{temp: f.Name(), target: target}, nil
@@ -77,9 +97,42 @@ func Stage(path string, data []byte, mode fs.FileMode, uid, gid int) (*Staged, e
 // Target returns the path that Commit will replace, with symbolic links resolved.
 func (s *Staged) Target() string { return s.target }
 
+// Path returns where the staged content lies now; empty once it was committed or aborted.
+func (s *Staged) Path() string { return s.temp }
+
 // Commit renames the staged file over its target and syncs the folder. When the rename
 // fails, the staged file is removed and the target is as it was.
 func (s *Staged) Commit() error {
+	if err := s.rename(); err != nil {
+		return err
+	}
+	return s.sync()
+}
+
+// CommitAll renames the staged files over their targets in the given order, directly one after
+// the other, and syncs their folders then. It ends at the first rename that fails; what was not
+// renamed is still staged.
+func CommitAll(all []*Staged) error {
+	var failed error
+	renamed := 0
+	for _, s := range all {
+		if failed = s.rename(); failed != nil {
+			break
+		}
+		renamed++
+	}
+	errs := []error{failed}
+	synced := map[string]bool{}
+	for _, s := range all[:renamed] {
+		if dir := filepath.Dir(s.target); !synced[dir] {
+			synced[dir] = true
+			errs = append(errs, s.sync())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Staged) rename() error {
 	if s.temp == "" {
 		return fmt.Errorf("committing %q: it was committed or aborted before", s.target)
 	}
@@ -88,7 +141,12 @@ func (s *Staged) Commit() error {
 	if err := os.Rename(temp, s.target); err != nil {
 		return fmt.Errorf("committing %q: %w", s.target, errors.Join(err, os.Remove(temp)))
 	}
-	if err := syncDir(filepath.Dir(s.target)); err != nil {
+	return nil
+}
+
+// sync makes a rename survive a power failure.
+func (s *Staged) sync() error {
+	if err := SyncDir(filepath.Dir(s.target)); err != nil {
 		return fmt.Errorf("committing %q: it is in place, but syncing its folder: %w", s.target, err)
 	}
 	return nil
@@ -108,7 +166,7 @@ func (s *Staged) Abort() error {
 	return nil
 }
 
-// Sweep removes the staged files that a killed process left behind in dir. Call it only
+// Sweep removes the staged files and links that a killed process left behind in dir. Call it only
 // while nothing else stages files there.
 func Sweep(dir string) error {
 	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), tempPattern))
@@ -117,7 +175,7 @@ func Sweep(dir string) error {
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, os.Remove(name))
+		errs = append(errs, os.RemoveAll(name)) // a folder holds a link that was not in place yet
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("sweeping %q: %w", dir, err)
@@ -126,17 +184,21 @@ func Sweep(dir string) error {
 }
 
 // fill gives the file its owner before its mode: a change of owner clears mode bits, and
-// the wider mode must not hold while the file still has another owner.
-func fill(f *os.File, data []byte, mode fs.FileMode, uid, gid int) error {
-	if _, err := f.Write(data); err != nil {
+// the wider mode must not hold while the file still has another owner. The mode comes last,
+// because it bounds what an access control list grants.
+func (n New) fill(f *os.File) error {
+	if _, err := f.Write(n.Data); err != nil {
 		return err
 	}
-	if uid != -1 || gid != -1 {
-		if err := f.Chown(uid, gid); err != nil {
+	if n.UID != -1 || n.GID != -1 {
+		if err := f.Chown(n.UID, n.GID); err != nil {
 			return err
 		}
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := mirror(f, n.Like); err != nil {
+		return err
+	}
+	if err := f.Chmod(n.Mode); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -200,7 +262,68 @@ func keepOwner(target string, uid, gid int) (int, int, error) {
 	return uid, gid, nil
 }
 
-func syncDir(dir string) error {
+// MkdirLike makes a folder with the mode, owner and attributes of the one at like, or with
+// mode 0755 where like is empty or missing.
+func MkdirLike(path, like string) error {
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(like)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Chmod(path, 0o755)
+	}
+	if err != nil {
+		return fmt.Errorf("making %q like %q: %w", path, like, errors.Join(err, os.Remove(path)))
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := resemble(dir, like, info); err != nil {
+		return fmt.Errorf("making %q like %q: %w", path, like, errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
+
+func resemble(dir *os.File, like string, info fs.FileInfo) error {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		if err := dir.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
+			return err
+		}
+	}
+	if err := mirror(dir, like); err != nil {
+		return err
+	}
+	return dir.Chmod(info.Mode() & (fs.ModePerm | fs.ModeSetgid | fs.ModeSticky))
+}
+
+// Link leads the symbolic link at path to target by one rename, or makes it where there is
+// none, and syncs its folder. What is at path has to be a link, or nothing.
+func Link(target, path string) error {
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("linking %q: it is there and is no symbolic link", path)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), tempPattern) // a name of our own, for a link cannot have one made
+	if err != nil {
+		return fmt.Errorf("linking %q: %w", path, err)
+	}
+	defer os.Remove(dir)
+	temp := filepath.Join(dir, "link")
+	if err := os.Symlink(target, temp); err != nil {
+		return fmt.Errorf("linking %q: %w", path, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("linking %q: %w", path, errors.Join(err, os.Remove(temp)))
+	}
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("linking %q: it is in place, but syncing its folder: %w", path, err)
+	}
+	return nil
+}
+
+// SyncDir makes the names in a folder survive a power failure.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -16,7 +15,14 @@ import (
 func Certificates(c *Config) []certmedic.Certificate {
 	all := make([]certmedic.Certificate, 0, len(c.Certificates)+len(c.Watch))
 	for _, configured := range c.Certificates {
-		all = append(all, configured.build(c.Remediation.Mode, c.Modules))
+		built := configured.build(c.Remediation.Mode, c.Modules)
+		if a := configured.ACME(); a != nil {
+			built.Source.Directory = a.Directory
+		}
+		if configured.Source.ACME != nil {
+			built.Source.Kind, built.Source.Folder = certmedic.SourceACME, c.ACMEFolder(configured.Name)
+		}
+		all = append(all, built)
 	}
 	for _, w := range c.Watch {
 		if w.Address != "" {
@@ -50,7 +56,7 @@ func (c Certificate) build(ceiling certmedic.Mode, modules map[string]Module) ce
 		built.Endpoints = append(built.Endpoints, e.build(modules))
 	}
 	for i, d := range c.Deploy {
-		built.Destinations = append(built.Destinations, d.build(i))
+		built.Destinations = append(built.Destinations, d.build(i, c.Name))
 	}
 	return built
 }
@@ -93,19 +99,6 @@ func (e Endpoint) build(modules map[string]Module) certmedic.Endpoint {
 	}
 }
 
-func (d Destination) build(index int) certmedic.Destination {
-	built := certmedic.Destination{
-		Name:   destinationName(d, index),
-		Test:   d.Test,
-		Reload: d.Reload,
-		Alive:  d.Alive,
-	}
-	for _, f := range d.Files {
-		built.Files = append(built.Files, certmedic.InstalledFile(f))
-	}
-	return built
-}
-
 func (w Watch) build(modules map[string]Module) certmedic.Certificate {
 	endpoint := Endpoint{
 		Address: w.Address, Protocol: w.Protocol, ServerName: w.ServerName, Labels: w.Labels,
@@ -129,13 +122,6 @@ func (w Watch) endpointName(modules map[string]Module) string {
 		return address
 	}
 	return address + "/" + w.ServerName
-}
-
-func destinationName(d Destination, index int) string {
-	if d.Name != "" {
-		return d.Name
-	}
-	return fmt.Sprintf("destination-%d", index+1)
 }
 
 // protocolOf returns the protocol of an endpoint: its own, else that of its module.

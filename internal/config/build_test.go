@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/config"
@@ -39,6 +40,8 @@ func TestCertificates(t *testing.T) {
 					Test:   []string{"nginx", "-t"},
 					Reload: []string{"systemctl", "reload", "nginx"},
 					Alive:  []string{"systemctl", "is-active", "--quiet", "nginx"},
+
+					AliveFor: 2 * time.Second,
 				},
 				{Name: "destination-2", Reload: []string{"/bin/true"}},
 			},

@@ -26,6 +26,8 @@ type Config struct {
 type Remediation struct {
 	Mode              certmedic.Mode `yaml:"mode" enum:"observe plan approve auto" doc:"How far remediation may go at most. The effective mode of a certificate is the lower of this and its own."`
 	MaxActionsPerHour int            `yaml:"max_actions_per_hour" doc:"The most actions in any hour, over all certificates."`
+	MaxShare          Share          `yaml:"max_share" doc:"The most certificates, as a share of those that certmedic may act for, that may have been acted for in the last hour and not be healed; at least three. Where more want an action, one goes first, and the others follow once something healed."`
+	ApprovalExpires   time.Duration  `yaml:"approval_expires" doc:"How long a plan waits for a person in mode approve, and how long an approval holds."`
 	MaxConcurrent     int            `yaml:"max_concurrent" doc:"The most actions at the same time."`
 	CommandTimeout    time.Duration  `yaml:"command_timeout" doc:"The most time that one hook, test, reload or alive command may take before it is ended with its process group."`
 	FreezeFile        string         `yaml:"freeze_file" form:"path" doc:"While this file exists nothing is acted on."`
@@ -181,16 +183,18 @@ type Certificate struct {
 	Endpoints   []Endpoint             `yaml:"endpoints,omitempty" doc:"What clients connect to."`
 	Deploy      []Destination          `yaml:"deploy,omitempty" doc:"How a stored version gets to its services. Absent: certbot's own deploy hooks, with their environment."`
 	Renew       *Renew                 `yaml:"renew,omitempty" doc:"How a new version is issued. Absent: by certbot, where the source is a lineage of it."`
+	Rollback    Rollback               `yaml:"rollback" doc:"How an older version gets to where it is served, where the newest is bad."`
+	Rehearse    Rehearse               `yaml:"rehearse,omitempty" doc:"How often it is tried whether the next renewal, and its deployment, would work: within maintenance windows, when the mode of the certificate is above observe, and again after certbot, its hooks or the lineage's configuration changed. The first time is soon after this is configured."`
 	Remediation CertificateRemediation `yaml:"remediation" doc:"What may be done for this certificate."`
-	_           struct{}               `ignored:"rollback" note:"nothing is rolled back"`
 }
 
 // Renew says how a new version of a certificate is issued. What comes of it is judged by what
 // is stored and served afterwards.
 type Renew struct {
 	Certbot *RenewCertbot `yaml:"certbot,omitempty" doc:"certbot renew, for the lineage of the source. certbot itself decides whether a renewal is due."`
+	ACME    *ACME         `yaml:"acme,omitempty" doc:"certmedic itself, at an ACME CA; what is issued is installed into the source, as its own writer would have."`
 	Command []string      `yaml:"command,omitempty" doc:"A command that has a new version issued and stored in the source, as a program and its arguments; no shell is involved. It may take 30 minutes."`
-	_       struct{}      `oneof:"certbot command" unsupported:"acme"`
+	_       struct{}      `oneof:"certbot acme command"`
 }
 
 // RenewCertbot is how certbot is run.
@@ -209,7 +213,8 @@ type CertificateRemediation struct {
 type Source struct {
 	Certbot *CertbotSource `yaml:"certbot,omitempty" doc:"A lineage in a certbot tree."`
 	Files   *FilesSource   `yaml:"files,omitempty" doc:"Files of a certificate, its key and its chain."`
-	_       struct{}       `oneof:"certbot files" unsupported:"acme shared"`
+	ACME    *ACME          `yaml:"acme,omitempty" doc:"certmedic itself, which has it issued and renews it on schedule, into STATE_DIR/acme/NAME/current."`
+	_       struct{}       `oneof:"certbot files acme" unsupported:"shared"`
 }
 
 // CertbotSource is a lineage in a certbot tree.
@@ -239,24 +244,6 @@ type Endpoint struct {
 	Owned      bool              `yaml:"owned,omitempty" doc:"Whether the endpoint is ours even if it never served a version of this certificate. Actions are taken only for such endpoints and for those that served one."`
 	Pins       []string          `yaml:"pins,omitempty" doc:"The keys that may be served, each as sha256/ and the base64 of the SHA-256 of its SubjectPublicKeyInfo. Empty accepts any."`
 	Labels     map[string]string `yaml:"labels,omitempty" doc:"Labels for rules, routes and metrics."`
-}
-
-// Destination is a place where copies are installed, and the service that loads them.
-type Destination struct {
-	Name   string          `yaml:"name,omitempty" doc:"The name of the destination, unique for its certificate. Absent: destination-1, -2, ..."`
-	On     []string        `yaml:"on" doc:"The hosts. This version knows only local, this host."`
-	Files  []InstalledFile `yaml:"files,omitempty" doc:"The files to install, all or none."`
-	Test   []string        `yaml:"test,omitempty" doc:"The command that checks the service's configuration before the reload, as a program and its arguments; no shell is involved."`
-	Reload []string        `yaml:"reload,omitempty" doc:"The command that makes the service load the files."`
-	Alive  []string        `yaml:"alive,omitempty" doc:"The command that says, by exit code 0, that the service still runs after the reload."`
-}
-
-// InstalledFile is one file of a destination.
-type InstalledFile struct {
-	From  certmedic.FilePart `yaml:"from" required:"true" enum:"cert chain fullchain privkey" doc:"The part of the certificate that the file holds."`
-	To    string             `yaml:"to" required:"true" form:"path" doc:"The path of the file."`
-	Mode  string             `yaml:"mode,omitempty" doc:"The permissions in octal, such as 0600. Absent: what is there, else 0644, and 0600 for the key."`
-	Owner string             `yaml:"owner,omitempty" doc:"user:group. Absent: what is there."`
 }
 
 // Watch is an endpoint, or files, that are looked at and never acted for.

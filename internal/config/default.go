@@ -40,6 +40,7 @@ func (c *Config) setDefaults() {
 func (r *Remediation) setDefaults() {
 	r.Mode = "observe"
 	r.MaxActionsPerHour = 10
+	r.MaxShare, r.ApprovalExpires = "20%", 24*time.Hour
 	r.MaxConcurrent = 2
 	r.CommandTimeout = 5 * time.Minute
 	r.FreezeFile = "/etc/certmedic/FREEZE"
@@ -79,11 +80,12 @@ func (d *DiscoverDNS) setDefaults() {
 
 func (s *CertbotSource) setDefaults() { s.ConfigDir = defaultCertbotDir }
 
-func (c *Certificate) setDefaults() { c.Remediation.setDefaults() }
+func (c *Certificate) setDefaults() {
+	c.Rollback.setDefaults()
+	c.Remediation.setDefaults()
+}
 
 func (r *CertificateRemediation) setDefaults() { r.Mode = "observe" }
-
-func (d *Destination) setDefaults() { d.On = []string{"local"} }
 
 func (r *Rules) setDefaults() { r.Defaults = true }
 

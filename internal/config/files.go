@@ -34,11 +34,14 @@ func checkFiles(c *Config, r *report) {
 		if files := certificate.Source.Files; files != nil {
 			f.secret(fmt.Sprintf("certificates[%d].source.files.passphrase_file", i), files.PassphraseFile)
 		}
+		if a := certificate.Source.ACME; a != nil {
+			f.acme(fmt.Sprintf("certificates[%d].source.acme", i), a)
+		}
+		if r := certificate.Renew; r != nil && r.ACME != nil {
+			f.acme(fmt.Sprintf("certificates[%d].renew.acme", i), r.ACME)
+		}
 		for j, d := range certificate.Deploy {
-			key := fmt.Sprintf("certificates[%d].deploy[%d]", i, j)
-			f.program(key+".test", d.Test)
-			f.program(key+".reload", d.Reload)
-			f.program(key+".alive", d.Alive)
+			f.destination(fmt.Sprintf("certificates[%d].deploy[%d]", i, j), d)
 		}
 	}
 }

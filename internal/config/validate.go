@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/window"
 )
 
@@ -56,20 +55,17 @@ func (v *validator) config(c *Config) {
 }
 
 func (v *validator) remediation(r Remediation) {
-	v.mode("remediation.mode", r.Mode)
 	v.between("remediation.max_actions_per_hour", r.MaxActionsPerHour, 0, 3600)
 	v.between("remediation.max_concurrent", r.MaxConcurrent, 1, 1024)
+	if _, err := r.MaxShare.Fraction(); err != nil {
+		v.errorf("remediation.max_share", "%s", err)
+	}
+	v.positive("remediation.approval_expires", r.ApprovalExpires)
 	v.absolute("remediation.freeze_file", r.FreezeFile)
 	for i, text := range r.Windows {
 		if _, err := window.Parse(text); err != nil {
 			v.errorf(fmt.Sprintf("remediation.windows[%d]", i), "%s", err)
 		}
-	}
-}
-
-func (v *validator) mode(key string, mode certmedic.Mode) {
-	if mode == certmedic.ModePlan || mode == certmedic.ModeApprove {
-		v.warnf(key, "%s is not acted on by this version; it behaves as observe", mode)
 	}
 }
 

@@ -19,12 +19,16 @@ func (v *validator) certificates(all []Certificate) {
 	for i, c := range all {
 		key := fmt.Sprintf("certificates[%d]", i)
 		v.name(key+".name", c.Name, names)
+		if c.ACME() != nil && strings.HasPrefix(c.Name, ".") {
+			v.errorf(key+".name", "%q is to be the name of a folder: it must not begin with a dot", c.Name)
+		}
 		v.labels(key+".labels", c.Labels)
 		v.source(key+".source", c.Source)
 		v.endpoints(key+".endpoints", c.Endpoints)
 		v.deploy(key+".deploy", c.Deploy)
-		v.mode(key+".remediation.mode", c.Remediation.Mode)
 		v.renew(key+".renew", c)
+		v.rehearse(key+".rehearse", c)
+		v.rollback(key+".rollback", c)
 		v.allow(key+".remediation.allow", c)
 	}
 }
@@ -33,11 +37,11 @@ func (v *validator) allow(key string, c Certificate) {
 	for i, kind := range c.Remediation.Allow {
 		switch kind {
 		case certmedic.ActionRenew:
-			if c.Source.Certbot == nil && c.Renew == nil {
+			if c.Source.Certbot == nil && c.Renew == nil && c.Source.ACME == nil {
 				v.warnf(fmt.Sprintf("%s[%d]", key, i), "there is no way to renew it: the source is no lineage of certbot, and there is no renew")
 			}
 		case certmedic.ActionRollback:
-			v.warnf(fmt.Sprintf("%s[%d]", key, i), "rollback is not acted on by this version; nothing is rolled back")
+			v.rollbackAllowed(key, i, c)
 		}
 	}
 }
@@ -49,6 +53,9 @@ func (v *validator) source(key string, s Source) {
 		if lineage == "" || lineage == "." || lineage == ".." || strings.ContainsAny(lineage, "/\x00") {
 			v.errorf(key+".certbot.lineage", "%q is no lineage: it is NAME of renewal/NAME.conf", lineage)
 		}
+	}
+	if s.ACME != nil {
+		v.acme(key+".acme", s.ACME, true)
 	}
 	if s.Files != nil {
 		v.absolute(key+".files.cert", s.Files.Cert)
@@ -63,6 +70,7 @@ func (v *validator) renew(key string, c Certificate) {
 	if c.Renew == nil {
 		return
 	}
+	v.renewedBy(key, c)
 	v.argv(key+".command", c.Renew.Command)
 	if c.Renew.Certbot == nil {
 		return
@@ -83,6 +91,20 @@ func (v *validator) renew(key string, c Certificate) {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(c.Renew.Certbot.Env[name], 0) {
 			v.errorf(key+".certbot.env", "%q is no variable", name)
 		}
+	}
+}
+
+// renewedBy checks that the way fits the source.
+func (v *validator) renewedBy(key string, c Certificate) {
+	a, files := c.Renew.ACME, c.Source.Files
+	switch {
+	case c.Source.ACME != nil:
+		v.errorf(key, "source.acme says how it is renewed")
+	case a != nil && files != nil && (files.Key == "" || files.PassphraseFile != ""):
+		v.errorf(key+".acme", "what is issued is stored as a certificate and a key in PEM: source.files needs a key, and no passphrase_file")
+	}
+	if a != nil {
+		v.acme(key+".acme", a, false)
 	}
 }
 
@@ -190,64 +212,6 @@ func isAddress(s string) bool {
 func (v *validator) pin(key, pin string) {
 	if err := inspect.CheckPin(pin); err != nil {
 		v.errorf(key, "%s", err)
-	}
-}
-
-func (v *validator) deploy(key string, all []Destination) {
-	names := map[string]string{}
-	targets := map[string]string{}
-	for i, d := range all {
-		at := fmt.Sprintf("%s[%d]", key, i)
-		v.name(at+".name", destinationName(d, i), names)
-		v.hosts(at+".on", d.On)
-		for j, f := range d.Files {
-			file := fmt.Sprintf("%s.files[%d]", at, j)
-			v.installed(file, f)
-			v.destinationPath(file+".to", f.To, targets)
-		}
-		v.argv(at+".test", d.Test)
-		v.argv(at+".reload", d.Reload)
-		v.argv(at+".alive", d.Alive)
-		if len(d.Files) == 0 && d.Reload == nil {
-			v.errorf(at, "does nothing: it has neither files nor reload")
-		}
-	}
-}
-
-// destinationPath reports a path that two files of a certificate are written to.
-func (v *validator) destinationPath(key, path string, seen map[string]string) {
-	if first, twice := seen[filepath.Clean(path)]; twice && path != "" {
-		v.errorf(key, "%q is written by %s in line %d already", path, first, v.positions.of(first).Line)
-	}
-	seen[filepath.Clean(path)] = key
-}
-
-func (v *validator) installed(key string, f InstalledFile) {
-	v.absolute(key+".to", f.To)
-	if user, group, ok := strings.Cut(f.Owner, ":"); f.Owner != "" && (!ok || !isName(user) || !isName(group)) {
-		v.errorf(key+".owner", "%q is not user:group", f.Owner)
-	}
-	if f.Mode == "" {
-		return
-	}
-	mode, err := strconv.ParseUint(f.Mode, 8, 16)
-	if err != nil || mode > 0o777 {
-		v.errorf(key+".mode", "%q is no file mode in octal, such as 0600", f.Mode)
-		return
-	}
-	if f.From == certmedic.PartPrivkey && mode&0o007 != 0 {
-		v.errorf(key+".mode", "%q opens the private key to others; use 0600, or 0640 and a group", f.Mode)
-	}
-}
-
-func (v *validator) hosts(key string, hosts []string) {
-	if len(hosts) == 0 {
-		v.errorf(key, "needs at least one host")
-	}
-	for i, host := range hosts {
-		if host != "local" {
-			v.errorf(fmt.Sprintf("%s[%d]", key, i), "%q is not supported by this version, which knows only local", host)
-		}
 	}
 }
 

@@ -27,7 +27,7 @@ func (v *validator) receiver(key string, r Receiver) {
 		v.alertmanager(key+".alertmanager", r.Alertmanager)
 	}
 	if r.Email != nil {
-		v.email(key+".email", r.Email)
+		v.mail(key+".email", r.Email)
 	}
 	if r.Syslog != nil {
 		v.syslog(key+".syslog", r.Syslog)
@@ -110,7 +110,7 @@ func (v *validator) alertmanager(key string, a *Alertmanager) {
 	}
 }
 
-func (v *validator) email(key string, e *Email) {
+func (v *validator) mail(key string, e *Email) {
 	v.server(key+".smarthost", e.Smarthost)
 	v.positive(key+".timeout", e.Timeout)
 	v.path(key+".password_file", e.PasswordFile)

@@ -1,3 +1,4 @@
+// Package depstmp holds modules until the code that needs them is there.
 package depstmp
 
 import (

@@ -41,7 +41,7 @@ func identity(v *watchdog.View, chosen map[string]string, more ...label) labels 
 func reserved(name string) bool {
 	return slices.Contains([]string{
 		"certificate", "endpoint", "address", "stage", "code", "sha256", "serial", "issuer", "subject",
-		"version", "cipher", "group", "variant", "job", "instance", "le", "quantile",
+		"version", "cipher", "group", "variant", "rehearsal", "job", "instance", "le", "quantile",
 	}, name)
 }
 
@@ -74,12 +74,16 @@ func (r *renderer) certificate(v *watchdog.View) {
 			add(1, at, label{"sha256", string(leaf.SHA256)}, label{"version", v.Stored.Version})
 	}
 	r.renewal(v, id)
+	if v.Loan != nil {
+		r.gauge("certmedic_rollback_deadline_timestamp_seconds", "Until when an older version may be served that the certificate was rolled back to, in unix seconds.").add(unix(v.Loan.Until), id)
+	}
 	if !v.Watched {
 		r.stage(v, id)
 		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, id)
 		if v.Action != nil && len(v.Action.Runs) > 0 {
-			r.gauge("certmedic_hook_last_exit_code", "Exit code of the first command of the last action that failed, 0 if none did, -1 if it did not exit by itself.").add(float64(v.Hook), id)
+			r.gauge(hookExitCode, hookExitCodeHelp).add(float64(v.Hook), id)
 		}
+		r.rehearsals(v, id)
 	}
 	if len(v.Findings) > 0 {
 		r.findings(identity(v, v.Labels, label{"endpoint", place}, label{"address", ""}), v.Findings)
@@ -88,6 +92,12 @@ func (r *renderer) certificate(v *watchdog.View) {
 		r.endpoint(v, &v.Endpoints[i])
 	}
 }
+
+// What an action and a rehearsal of hooks have in common.
+const (
+	hookExitCode     = "certmedic_hook_last_exit_code"
+	hookExitCodeHelp = "Exit code of the first command of the last action, or rehearsal, that failed, 0 if none did, -1 if it did not exit by itself."
+)
 
 // renewal writes when the newest version has to be replaced.
 func (r *renderer) renewal(v *watchdog.View, at labels) {

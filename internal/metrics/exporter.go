@@ -16,6 +16,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -26,6 +27,7 @@ type Exporter struct {
 
 	probes       *prometheus.CounterVec
 	actions      *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
 	actionLast   *prometheus.GaugeVec
 	actionTime   prometheus.Histogram
 	detect, heal prometheus.Histogram
@@ -60,6 +62,7 @@ func New(version string) *Exporter {
 		round:        newRound(0), // until there is a source
 		probes:       counter("certmedic_probes_total", "Probes of addresses, by how they ended.", "outcome"),
 		actions:      counter("certmedic_actions_total", "Actions that ended, by outcome.", "action", "outcome"),
+		refusals:     counter("certmedic_refusals_total", "Wishes to act that a guard refused, by reason; one that stands is counted once.", "reason"),
 		actionLast:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "certmedic_action_last_timestamp_seconds", Help: "When the last action of a kind ended, in unix seconds."}, []string{"action"}),
 		actionTime:   histogram("certmedic_action_duration_seconds", "How long actions took, verification included.", seconds),
 		detect:       histogram("certmedic_time_to_detect_seconds", "From when a new version could be served to when it was found that it is not.", seconds),
@@ -77,7 +80,7 @@ func New(version string) *Exporter {
 	members := gauge("certmedic_cluster_members", "Live members of the cluster; 1 on a single host.")
 	members.Set(1)
 	e.registry.MustRegister(
-		e.probes, e.actions, e.actionLast, e.actionTime, e.detect, e.heal, e.told, e.ruleFailures, e.roundTime, e.lastRound,
+		e.probes, e.actions, e.refusals, e.actionLast, e.actionTime, e.detect, e.heal, e.told, e.ruleFailures, e.roundTime, e.lastRound,
 		e.reloaded, e.queueOldest, unwritten, build, members,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -108,6 +111,9 @@ func (e *Exporter) zero() {
 		for _, outcome := range certmedic.OutcomeKinds() {
 			e.actions.WithLabelValues(string(action), string(outcome))
 		}
+	}
+	for _, reason := range guard.Reasons() {
+		e.refusals.WithLabelValues(string(reason))
 	}
 }
 
@@ -178,6 +184,9 @@ func (e *Exporter) Acted(a certmedic.Action) {
 	e.actionLast.WithLabelValues(string(a.Kind)).Set(unix(a.EndedAt))
 	e.actionTime.Observe(a.EndedAt.Sub(a.StartedAt).Seconds())
 }
+
+// Refused counts a refusal that says something new.
+func (e *Exporter) Refused(reason guard.Reason) { e.refusals.WithLabelValues(string(reason)).Inc() }
 
 // Receiver makes the counters of a receiver start at 0.
 func (e *Exporter) Receiver(name string) {

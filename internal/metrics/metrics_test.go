@@ -19,6 +19,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
@@ -333,7 +334,7 @@ func TestNames(t *testing.T) {
 		certmedic_probe_last_timestamp_seconds certmedic_served_not_after_timestamp_seconds certmedic_served_not_before_timestamp_seconds
 		certmedic_served_chain_not_after_timestamp_seconds certmedic_served_lifetime_remaining_ratio certmedic_served_info certmedic_tls_info
 		certmedic_stored_not_after_timestamp_seconds certmedic_stored_info certmedic_served_matches_stored certmedic_drift_seconds
-		certmedic_stage certmedic_finding certmedic_hook_last_exit_code certmedic_incidents certmedic_actions_total
+		certmedic_stage certmedic_finding certmedic_hook_last_exit_code certmedic_incidents certmedic_actions_total certmedic_refusals_total
 		certmedic_action_last_timestamp_seconds certmedic_action_duration_seconds certmedic_time_to_detect_seconds certmedic_time_to_heal_seconds
 		certmedic_notifications_total certmedic_notification_queue_oldest_seconds certmedic_state_unwritten_seconds certmedic_rule_evaluation_failures_total
 		certmedic_round_duration_seconds certmedic_last_round_timestamp_seconds certmedic_config_last_reload_successful certmedic_build_info
@@ -360,6 +361,9 @@ func TestClosedSetsStartAtZero(t *testing.T) {
 			zero("certmedic_actions_total", "action="+string(action), "outcome="+string(outcome))
 		}
 	}
+	for _, reason := range guard.Reasons() {
+		zero("certmedic_refusals_total", "reason="+string(reason))
+	}
 	zero("certmedic_rule_evaluation_failures_total", "rule=renewed-not-served")
 }
 
@@ -381,6 +385,7 @@ func TestCounting(t *testing.T) {
 	act(certmedic.OutcomeRunning, time.Time{}) // has not ended
 	act(certmedic.OutcomeHealed, now.Add(2*time.Second))
 	act(certmedic.OutcomeRefused, now.Add(time.Hour)) // did nothing
+	e.Refused(guard.Frozen)
 	e.RuleFailed("mine")
 	e.Told("ops", "sent")
 	e.Reloaded(true)
@@ -394,6 +399,8 @@ func TestCounting(t *testing.T) {
 		{"certmedic_probes_total", "outcome=timeout", 1},
 		{"certmedic_actions_total", "outcome=healed", 1},
 		{"certmedic_actions_total", "outcome=refused", 1},
+		{"certmedic_refusals_total", "reason=frozen", 1},
+		{"certmedic_refusals_total", "reason=backoff", 0},
 		{"certmedic_action_last_timestamp_seconds", "action=redeploy", float64(now.Add(2*time.Second).UnixMilli()) / 1000},
 		{"certmedic_rule_evaluation_failures_total", "rule=mine", 1},
 		{"certmedic_notifications_total", "receiver=ops", 1},

@@ -3,6 +3,7 @@
 package prober
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -47,6 +48,10 @@ type Prober struct {
 	*probe.Prober
 	Resolver *resolve.Resolver
 	Dialer   *live.Dialer
+
+	// Revoked looks into the lists that certificates name, and asks responders where the
+	// options want that, also where probes do not look at revocation at all.
+	Revoked func(ctx context.Context, q revocation.Query) revocation.Result
 
 	close []func()
 }
@@ -95,22 +100,20 @@ func (p *Prober) setFetched(o Options) error {
 		p.close = append(p.close, completer.Close)
 		p.Issuers = completer.Complete
 	}
-	if o.Revocation == "" || o.Revocation == Off {
-		return nil
-	}
-	lists := revocation.Options{MaxAge: o.MaxAge, Dir: o.Dir}
+	checker := revocation.New(revocation.Options{Fetch: client.Get, CRLs: true, OCSP: o.Revocation == OCSP, MaxAge: o.MaxAge, Dir: o.Dir})
+	p.close = append(p.close, checker.Close)
+	p.Revoked = checker.Check
 	switch o.Revocation {
+	case "", Off:
 	case Staple:
-	case CRL:
-		lists.Fetch, lists.CRLs = client.Get, true
-	case OCSP:
-		lists.Fetch, lists.CRLs, lists.OCSP = client.Get, true, true
+		stapled := revocation.New(revocation.Options{})
+		p.close = append(p.close, stapled.Close)
+		p.Revocation = stapled.Check
+	case CRL, OCSP:
+		p.Revocation = checker.Check
 	default:
 		return fmt.Errorf("revocation %q is none of %v", o.Revocation, Ways())
 	}
-	checker := revocation.New(lists)
-	p.close = append(p.close, checker.Close)
-	p.Revocation = checker.Check
 	return nil
 }
 

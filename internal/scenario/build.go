@@ -58,6 +58,10 @@ func (w *world) addCert(r row[certForm]) error {
 		c.store(v)
 		c.unread = true
 	}
+	if f.ACME {
+		c.config.Source = certmedic.Source{Kind: certmedic.SourceACME, Folder: "/var/lib/certmedic/acme/" + r.key}
+		c.unread, c.told = true, c.stored == nil
+	}
 	problems := append(f.check(), checkVersion(r.at, f.Version))
 	if f.ARI != nil {
 		problems = append(problems, w.advise(c, v, *f.ARI))

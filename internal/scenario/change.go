@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -228,6 +229,10 @@ func (w *world) told(f changeForm) error {
 			f := r.value
 			f.Do = cmp.Or(f.Do, certmedic.ActionRedeploy)
 			outcomes := append(certmedic.OutcomeKinds(), certmedic.OutcomeRunning)
+			if f.Do.Rehearses() && (f.Outcome == certmedic.OutcomeRehearsed || f.Outcome == certmedic.OutcomeFailed) {
+				c.tell(func(p *picture, now time.Time) { p.acted(now, f, true) })
+				return nil
+			}
 			if !slices.Contains(outcomes, f.Outcome) || !slices.Contains(certmedic.ActionKinds(), f.Do) {
 				return r.at.problem("an action is {do: reload|redeploy|rollback|renew, outcome: %v}, not %q with %q", outcomes, f.Do, f.Outcome)
 			}
@@ -270,6 +275,22 @@ func (p *picture) acted(now time.Time, f actionForm, ran bool) {
 		a.Runs = []certmedic.Run{{Name: "hook", Result: certmedic.RunExited, ExitCode: f.ExitCode}}
 	}
 	p.sim.Acted(a)
+	if f.Do == certmedic.ActionRollback && f.Outcome == certmedic.OutcomeHealed {
+		p.lend(now)
+	}
+}
+
+// lend has the version that the story has served by now stand as a loan.
+func (p *picture) lend(now time.Time) {
+	v := p.of.newest()
+	if v == nil {
+		return
+	}
+	p.loans++
+	p.sim.Lend(now, &rollback.Loan{
+		Certificate: p.of.config.Name, Version: v.facts.SHA256, Why: "so the story says", Way: rollback.WayAppend,
+		Since: now, Until: rollback.Deadline(v.facts, now), NotBefore: v.facts.NotBefore, Count: p.loans,
+	})
 }
 
 // leave takes endpoints out of the configuration.

@@ -41,6 +41,7 @@ type certForm struct {
 	Version versionForm `yaml:",inline"`
 
 	Stored  *placed[bool]                  `yaml:"stored"`
+	ACME    bool                           `yaml:"acme"` // certmedic itself has it issued
 	Watched bool                           `yaml:"watched"`
 	Labels  map[string]string              `yaml:"labels"`
 	Mode    placed[certmedic.Mode]         `yaml:"mode"`

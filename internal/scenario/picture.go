@@ -17,6 +17,7 @@ type picture struct {
 	of     *cert
 	sim    *watchdog.Simulation
 	failed *failures
+	loans  int       // rollbacks so far
 	turns  time.Time // of certmedic's clock; when a date of what is stored has passed; zero: none will
 }
 

@@ -11,10 +11,11 @@ import (
 	"github.com/certmedic/certmedic/rules"
 )
 
-// How many ended incidents and actions are kept.
+// How many ended incidents, actions and rehearsals are kept.
 const (
-	keepIncidents = 10_000
-	keepActions   = 10_000
+	keepIncidents  = 10_000
+	keepActions    = 10_000
+	keepRehearsals = 20_000 // the last one of each certificate has to be among them
 )
 
 // Memory is what has to be remembered about a certificate: which addresses served a version
@@ -118,10 +119,14 @@ func (s *Store) Record(a certmedic.Action) error { return s.put(bucketActions, a
 // Actions returns the actions of a certificate, or of all when it is "", that started at or
 // after since, newest first.
 func (s *Store) Actions(certificate string, since time.Time) ([]certmedic.Action, error) {
+	return s.actions(bucketActions, certificate, since)
+}
+
+func (s *Store) actions(bucket, certificate string, since time.Time) ([]certmedic.Action, error) {
 	actions := []certmedic.Action{}
-	err := s.each(bucketActions, true, func(key string, value []byte) (bool, error) {
+	err := s.each(bucket, true, func(key string, value []byte) (bool, error) {
 		var a certmedic.Action
-		if err := decode(bucketActions, key, value, &a); err != nil {
+		if err := decode(bucket, key, value, &a); err != nil {
 			return false, err
 		}
 		if a.StartedAt.Before(since) {
@@ -157,13 +162,16 @@ func (s *Store) Incidents(certificate string, limit int) ([]certmedic.Incident, 
 	return incidents, err
 }
 
-// Trim removes the oldest incidents and actions beyond what is kept.
+// Trim removes the oldest incidents, actions and rehearsals beyond what is kept.
 func (s *Store) Trim() error {
 	if err := s.trim(bucketIncidents, keepIncidents); err != nil {
 		return fmt.Errorf("trimming the incidents: %w", err)
 	}
 	if err := s.trim(bucketActions, keepActions); err != nil {
 		return fmt.Errorf("trimming the journal: %w", err)
+	}
+	if err := s.trim(bucketRehearsals, keepRehearsals); err != nil {
+		return fmt.Errorf("trimming the rehearsals: %w", err)
 	}
 	return nil
 }

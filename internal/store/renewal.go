@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -13,11 +15,34 @@ type Renewal struct {
 	Version     certmedic.Fingerprint `json:"version"`
 	Window      *rules.Window         `json:"window,omitempty"`      // nil: it said nothing yet, or says nothing about any
 	Explanation string                `json:"explanation,omitempty"` // URL of a page that tells why
-	Chosen      time.Time             `json:"chosen,omitzero"`       // the moment of the window for a renewal of our own
+
+	// Starts are the latest beginnings of a window that it ever gave, of this version and of
+	// those before it.
+	Starts map[certmedic.Fingerprint]time.Time `json:"starts,omitempty"`
 
 	CheckAfter time.Time `json:"check_after"`        // when it is asked again
 	Failures   int       `json:"failures,omitempty"` // since it answered last
 	Error      string    `json:"error,omitempty"`    // of the last of them
+}
+
+// maxStarts bounds of how many versions the beginnings are kept.
+const maxStarts = 12
+
+// Begins returns the renewal with one more beginning of a window of its version.
+func (r Renewal) Begins(start time.Time) Renewal {
+	starts := maps.Clone(r.Starts) // others have the renewal, too
+	if starts == nil {
+		starts = map[certmedic.Fingerprint]time.Time{}
+	}
+	if start.After(starts[r.Version]) {
+		starts[r.Version] = start
+	}
+	for len(starts) > maxStarts {
+		versions := slices.Collect(maps.Keys(starts))
+		delete(starts, slices.MinFunc(versions, func(a, b certmedic.Fingerprint) int { return starts[a].Compare(starts[b]) }))
+	}
+	r.Starts = starts
+	return r
 }
 
 // SaveRenewal keeps what a CA said about a certificate.

@@ -16,8 +16,8 @@ func TestRenewalsAreKept(t *testing.T) {
 	}
 	want := map[string]Renewal{
 		"shop": {
-			Version: "a1", Window: &rules.Window{Start: start, End: start.Add(time.Hour)}, Explanation: "https://ca.example.test/why",
-			Chosen: start.Add(time.Minute), CheckAfter: start,
+			Version: "a1", Window: &rules.Window{Start: start, End: start.Add(time.Hour), Chosen: start.Add(time.Minute)}, Explanation: "https://ca.example.test/why",
+			CheckAfter: start,
 		},
 		"blog": {Version: "b2", CheckAfter: start.Add(time.Minute), Failures: 3, Error: "the CA is left alone for now"},
 	}

@@ -47,10 +47,13 @@ const (
 	bucketSilences   = "silences"   // id → silence.Silence
 	bucketRenewal    = "renewal"    // certificate → Renewal
 	bucketLedger     = "ledger"     // key → ledger.Entry
+	bucketLoans      = "loans"      // certificate → rollback.Loan
+	bucketApprovals  = "approvals"  // id → approval.Approval
+	bucketRehearsals = "rehearsals" // id (sorts by time) → certmedic.Action
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketRenewal, bucketLedger}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals}
 }
 
 // Store is the open state. It is safe for concurrent use.

@@ -8,7 +8,9 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/ledger"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -30,13 +32,16 @@ type entry struct {
 
 	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
 
-	denied func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: no list is known
-	proven certmedic.Fingerprint                 // the version that was last said to be proven, see [Options]
+	waits  func(now time.Time, certificate string) (approval.Approval, bool) // the plan that waits for a person; nil: nobody is asked
+	denied func(spki certmedic.Fingerprint) bool                             // whether a key is on the deny list; nil: no list is known
+	proven certmedic.Fingerprint                                             // the version that was last said to be proven, see [Options]
 
 	interval time.Duration      // between two probes of an endpoint; 0: what was observed never gets old
 	errors   map[string]string  // by rule, why it could not be asked at the last judgement
 	advice   advice             // of the CA
 	budget   []ledger.Remaining // what is left of its limits; empty: they are not known
+
+	loan *rollback.Loan // the rollback that stands; nil: none does
 
 	memory store.Memory
 	state  rules.State
@@ -44,6 +49,8 @@ type entry struct {
 	ran    *certmedic.Action // the last one that was carried out, and not refused
 	judged time.Time
 	calm   bool // no rule had anything to say at the last judgement, nor waits for anything
+
+	rehearsals map[certmedic.ActionKind]*certmedic.Action // the last of each kind that says something
 
 	reading, again bool // its source is being read; it changed meanwhile
 	timer          *time.Timer
@@ -138,11 +145,13 @@ func (e *entry) hold(stored certmedic.Stored, problems []certmedic.Finding, now 
 			stored.Lock.Since = e.stored.Lock.Since
 		}
 	}
-	renewed = has && e.memory.Stored != "" && e.memory.Stored != leaf.SHA256
+	moved := has && e.memory.Stored != "" && e.memory.Stored != leaf.SHA256
+	_, known := e.memory.Known[leaf.SHA256]
+	renewed = moved && !known // one that was there before is put back, and not new
 	if has && e.memory.Stored != leaf.SHA256 {
 		e.memory.Stored, e.memory.Awaited, remember = leaf.SHA256, e.memory.Awaited || renewed, true
 	}
-	if renewed || freed || !e.read {
+	if moved || freed || !e.read {
 		e.changed = now
 	}
 	e.stored, e.problems, e.read, e.turning = &stored, problems, true, false
@@ -266,7 +275,7 @@ func (e *entry) compare(now time.Time) {
 				if was {
 					put(&drifting, at, since)
 				}
-			case served.SHA256 != leaf.SHA256:
+			case served.SHA256 != leaf.SHA256 && !e.lends(served.SHA256):
 				if !was {
 					since = now
 				}

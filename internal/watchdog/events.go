@@ -40,7 +40,7 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	}
 	if e.arrived(now) {
 		w.rememberLocked(e)
-		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
 	}
 	w.judgeLocked(e, now)
 }
@@ -131,19 +131,20 @@ func (w *Watchdog) Read(ctx context.Context, certificate string) {
 // copies reads which version each file holds that a certificate's destinations install.
 func (w *Watchdog) copies(c certmedic.Certificate) map[string]certmedic.Fingerprint {
 	copies := map[string]certmedic.Fingerprint{}
-	for path := range Copies(c) {
-		leaf, _ := w.o.Reader.Read(certmedic.Source{Kind: certmedic.SourceFiles, Cert: path}, time.Now()).Stored.Leaf()
-		copies[path] = leaf.SHA256
+	for f := range Copies(c) {
+		source := certmedic.Source{Kind: certmedic.SourceFiles, Cert: f.To, PassphraseFile: f.PassphraseFile}
+		leaf, _ := w.o.Reader.Read(source, time.Now()).Stored.Leaf()
+		copies[f.To] = leaf.SHA256
 	}
 	return copies
 }
 
-// Copies yields the paths of the files with a leaf that a certificate's destinations install.
-func Copies(c certmedic.Certificate) iter.Seq[string] {
-	return func(yield func(string) bool) {
+// Copies yields the files with a leaf that a certificate's destinations install.
+func Copies(c certmedic.Certificate) iter.Seq[certmedic.InstalledFile] {
+	return func(yield func(certmedic.InstalledFile) bool) {
 		for _, d := range c.Destinations {
 			for _, f := range d.Files {
-				if (f.From == certmedic.PartCert || f.From == certmedic.PartFullchain) && !yield(f.To) {
+				if f.From.HasLeaf() && !yield(f) {
 					return
 				}
 			}
@@ -154,7 +155,7 @@ func Copies(c certmedic.Certificate) iter.Seq[string] {
 // holdLocked takes a reading of a certificate's source.
 func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	now := time.Now()
-	renewed, remember := e.hold(content.Stored, w.problems(*e.cert, content, now), now)
+	renewed, remember := e.hold(content.Stored, w.Problems(*e.cert, content, now), now)
 	e.turns = nextTurn(content.Certs, now)
 	if e.cert.Watched && len(e.cert.Endpoints) == 0 {
 		e.kept = &watchedFile{Content: content}
@@ -166,16 +167,17 @@ func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	if renewed {
 		leaf, _ := e.stored.Leaf()
 		w.o.Log.Info("a new version is stored", "certificate", e.cert.Name, "version", leaf.SHA256.Short())
-		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: *e.cert, Leaf: leaf, Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: *e.cert, Leaf: leaf, Names: e.stored.Names, Stage: e.stage()})
 	}
 	if e.deploying() {
 		w.pollLocked(e)
 	}
 }
 
-// problems inspects the stored version: its critical findings, which no installation may
-// have. What is only watched is never installed, see [Watchdog.rejudgeLocked].
-func (w *Watchdog) problems(c certmedic.Certificate, content disk.Content, now time.Time) []certmedic.Finding {
+// Problems inspects a version of a certificate, the stored one or one to roll back to: its
+// critical findings, which no installation may have. What is only watched is never installed,
+// see [Watchdog.rejudgeLocked].
+func (w *Watchdog) Problems(c certmedic.Certificate, content disk.Content, now time.Time) []certmedic.Finding {
 	if len(content.Certs) == 0 || c.Watched {
 		return nil
 	}

@@ -31,8 +31,11 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.findingFacts(&f.Certificate, now)
 	e.deniedFacts(&f.Certificate)
 	e.actionFacts(&f.Certificate)
+	e.rehearsalFacts(&f.Certificate)
 	e.renewalFacts(&f.Certificate, now)
 	e.budgetFacts(&f.Certificate)
+	e.approvalFacts(&f.Certificate, now)
+	e.loanFacts(&f.Certificate, now)
 	return f
 }
 
@@ -45,7 +48,10 @@ func undecide(u rules.Undecided, why string, names ...string) {
 func (e *entry) storedFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, ok := e.stored.Leaf()
 	if !ok {
-		undecide(c.Undecided, "no stored version is known", "certificate.stored_expires_in", "certificate.stored_ok")
+		undecide(c.Undecided, "no stored version is known", "certificate.stored_expires_in")
+		if !certmedic.HasFinding(e.stored.Findings, certmedic.FileMissing) { // what is gone is not good
+			undecide(c.Undecided, "no stored version is known", "certificate.stored_ok")
+		}
 		leaf = e.leafOfInterest()
 		c.Names, c.Issuer, c.KeyType, c.SPKI = leaf.DNSNames, leaf.Issuer, leaf.KeyType, string(leaf.SPKISHA256)
 		return

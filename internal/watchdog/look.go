@@ -67,6 +67,9 @@ func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
 				Bound:   e.bound(o.Endpoint, a.Address),
 				Dire:    slices.ContainsFunc(a.Findings, invalid),
 			}
+			if a.HTTP != nil {
+				served.HTTPStatus = a.HTTP.Status
+			}
 			if leaf, ok := a.Leaf(); ok {
 				served.Leaf = leaf.SHA256
 				served.Newer = newer(leaf, stored)

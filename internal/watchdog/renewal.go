@@ -73,6 +73,7 @@ func (e *entry) renewal() (leaf certmedic.CertFacts, r rules.Renewal, ok bool) {
 // renewalFacts says whether the next renewal is late.
 func (e *entry) renewalFacts(c *rules.CertificateFacts, now time.Time) {
 	leaf, r, ok := e.renewal()
+	e.scheduleFacts(c, now)
 	if !ok {
 		undecide(c.Undecided, "no version is known", "certificate.renewal_overdue", "certificate.renewal_due_in", "certificate.renewal_basis")
 		return

@@ -8,6 +8,7 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
 	"github.com/certmedic/certmedic/remediate/ledger"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -41,8 +42,14 @@ func (s *Simulation) Observe(o certmedic.Observation) (deployed bool) {
 	return s.e.arrived(o.Time)
 }
 
-// Acted takes an action that was journaled.
-func (s *Simulation) Acted(a certmedic.Action) { s.e.acted(a) }
+// Acted takes an action that was journaled, or a rehearsal.
+func (s *Simulation) Acted(a certmedic.Action) {
+	if a.Kind.Rehearses() {
+		s.e.rehearsed(a)
+		return
+	}
+	s.e.acted(a)
+}
 
 // Window takes what the CA says about when the version should be replaced; nil: nothing.
 func (s *Simulation) Window(version certmedic.Fingerprint, w *rules.Window) { s.e.window(version, w) }
@@ -53,10 +60,15 @@ func (s *Simulation) Denies(denied func(spki certmedic.Fingerprint) bool) { s.e.
 // Budget takes what is left of the limits of the certificate's CA.
 func (s *Simulation) Budget(left []ledger.Remaining) { s.e.budget = left }
 
+// Lend takes which rollback stands, nil where none does. It ends by itself when something better is
+// served.
+func (s *Simulation) Lend(now time.Time, l *rollback.Loan) { s.e.lend(l, now) }
+
 // Restart forgets what a restart of the daemon forgets.
 func (s *Simulation) Restart() {
 	fresh := newEntry(s.e.cert, s.e.memory, rules.Thaw(s.e.state))
-	fresh.interval, fresh.advice, fresh.denied = s.e.interval, s.e.advice, s.e.denied
+	fresh.loan = s.e.loan
+	fresh.interval, fresh.advice, fresh.denied, fresh.rehearsals = s.e.interval, s.e.advice, s.e.denied, s.e.rehearsals
 	if s.e.action != nil {
 		fresh.acted(*s.e.action)
 	}
@@ -66,6 +78,9 @@ func (s *Simulation) Restart() {
 // Judge has the rules judge the facts at now. Where change is not nil, it may change the
 // facts first.
 func (s *Simulation) Judge(now time.Time, change func(*rules.Facts)) rules.Result {
+	if s.e.repaid(now) {
+		s.e.lend(nil, now)
+	}
 	facts := s.e.facts(now)
 	if change != nil {
 		change(&facts)
@@ -114,7 +129,8 @@ func (s *Simulation) Round(now time.Time, round []certmedic.Observation) (deploy
 func (s *Simulation) Reload(c certmedic.Certificate) {
 	before := &Watchdog{entries: map[string]*entry{c.Name: s.e}}
 	fresh := newEntry(&c, s.e.memory, rules.Thaw(s.e.state))
-	fresh.interval, fresh.denied = s.e.interval, s.e.denied
+	fresh.loan = s.e.loan
+	fresh.interval, fresh.denied, fresh.rehearsals = s.e.interval, s.e.denied, s.e.rehearsals
 	if s.e.action != nil {
 		fresh.acted(*s.e.action)
 	}
@@ -126,6 +142,7 @@ func (s *Simulation) Reload(c certmedic.Certificate) {
 func (s *Simulation) Clone() *Simulation {
 	e := *s.e
 	e.observed, e.drifting, e.copies = maps.Clone(e.observed), maps.Clone(e.drifting), maps.Clone(e.copies)
+	e.rehearsals = maps.Clone(e.rehearsals)
 	e.memory.Bound, e.memory.Known, e.memory.Seen = maps.Clone(e.memory.Bound), maps.Clone(e.memory.Known), maps.Clone(e.memory.Seen)
 	return &Simulation{e: &e, engine: s.engine}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate/ledger"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -26,12 +27,14 @@ type View struct {
 	Drift     *time.Time            `json:"drift_since,omitempty"`
 	Incidents []certmedic.Incident  `json:"incidents"` // pending and firing
 	Action    *certmedic.Action     `json:"last_action,omitempty"`
+	Rehearsed []certmedic.Action    `json:"last_rehearsals,omitempty"` // of each kind, the newest first
 	Lock      certmedic.Lock        `json:"-"`
 	Leaf      certmedic.CertFacts   `json:"-"` // what is served and ends first, else what is stored
 	Hook      int64                 `json:"-"` // exit code of the last hook that certmedic ran
 	Source    certmedic.SourceKind  `json:"source"`
 	Judged    time.Time             `json:"judged_at,omitzero"`
 	Renewal   *RenewalView          `json:"renewal,omitempty"`
+	Loan      *rollback.Loan        `json:"loan,omitempty"`   // the rollback that stands
 	Budget    []ledger.Remaining    `json:"budget,omitempty"` // what is left of its CA's limits
 	Certs     certmedic.Certificate `json:"-"`
 }
@@ -41,6 +44,8 @@ type RenewalView struct {
 	Due    time.Time     `json:"due"`              // from when on the renewal is overdue
 	Basis  string        `json:"basis"`            // what that follows from, see [rules.Renewal.Due]
 	Window *rules.Window `json:"window,omitempty"` // of the CA
+
+	Scheduled time.Time `json:"scheduled,omitzero"` // when certmedic itself has it renewed; zero: it does not
 }
 
 // StoredView is what a source holds.
@@ -96,7 +101,7 @@ func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
 		Endpoints: []EndpointView{}, Incidents: opened(e.state), Action: e.action, Lock: e.stored.Lock,
-		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Budget: e.budget, Certs: *e.cert,
+		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Budget: e.budget, Loan: e.loan, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
 		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}
@@ -110,10 +115,13 @@ func (e *entry) view() View {
 			v.Drift = &since
 		}
 	}
-	v.Hook = e.lastHook()
+	v.Hook, v.Rehearsed = e.lastHook(), e.lastRehearsals()
 	if leaf, r, ok := e.renewal(); ok {
 		due, basis := r.Due(leaf)
-		v.Renewal = &RenewalView{due, basis, r.Window}
+		v.Renewal = &RenewalView{Due: due, Basis: basis, Window: r.Window}
+		if e.cert.Source.Kind == certmedic.SourceACME {
+			v.Renewal.Scheduled = r.Scheduled(leaf)
+		}
 	}
 	v.Status = e.status(v)
 	return v

@@ -22,6 +22,8 @@ import (
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/inspect"
 	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/remediate/approval"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -33,7 +35,7 @@ type State interface {
 }
 
 // Options are what a [Watchdog] needs. Every field is required but Interval, Partial, Self,
-// Denied and Proven.
+// Waits, Denied, Proven, Loans and Repaid.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
@@ -41,7 +43,9 @@ type Options struct {
 	Rules        map[string]rules.State  // as kept
 	Memory       map[string]store.Memory // as kept
 	Renewals     map[string]store.Renewal
-	Actions      []certmedic.Action // as journaled, newest first
+	Loans        map[string]rollback.Loan // the rollbacks that stand
+	Actions      []certmedic.Action       // as journaled, newest first
+	Rehearsals   []certmedic.Action       // as kept, newest first
 
 	Reader     disk.Reader
 	Probe      func(ctx context.Context, e certmedic.Endpoint) certmedic.Observation
@@ -53,8 +57,10 @@ type Options struct {
 	Partial  bool          // discovery could not see everything that there is
 	Self     func() Self   // how certmedic itself is; nil: no rule about the fleet is asked
 
-	Denied func(spki certmedic.Fingerprint) bool // whether a key is on the deny list; nil: no list is known
-	Proven func(Proven)                          // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
+	Waits  func(now time.Time, certificate string) (approval.Approval, bool) // the plan for a certificate that waits for a person; nil: nobody is asked
+	Denied func(spki certmedic.Fingerprint) bool                             // whether a key is on the deny list; nil: no list is known
+	Proven func(Proven)                                                      // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
+	Repaid func(certificate string)                                          // takes the certificates whose loan can end, more than once; nil: nobody does
 
 	Want  func(certificate string, wants []remediate.Want)
 	Nudge func(certificate string)
@@ -89,6 +95,7 @@ type News struct {
 	Transition  certmedic.Transition // of NewsIncident
 	Leaf        certmedic.CertFacts  // what the news is about: the leaf that is served, else the stored one
 	Names       []string
+	Stage       certmedic.Stage // how far the newest version has come
 }
 
 // Watchdog joins the verbs. Its methods may be called from any goroutine.
@@ -129,8 +136,8 @@ func Sources(certificates []certmedic.Certificate) map[string]certmedic.Source {
 			continue
 		}
 		all[c.Name] = c.Source
-		for path := range Copies(c) {
-			all[c.Name+"|"+path] = certmedic.Source{Kind: certmedic.SourceFiles, Cert: path}
+		for f := range Copies(c) {
+			all[c.Name+"|"+f.To] = certmedic.Source{Kind: certmedic.SourceFiles, Cert: f.To, PassphraseFile: f.PassphraseFile}
 		}
 	}
 	return all
@@ -145,13 +152,21 @@ func New(o Options) *Watchdog {
 	for i := range o.Certificates {
 		c := &o.Certificates[i]
 		e := newEntry(c, o.Memory[c.Name], rules.Thaw(o.Rules[c.Name]))
-		e.stored, e.interval, e.denied = nothing, o.Interval, o.Denied
+		e.stored, e.interval, e.denied, e.waits = nothing, o.Interval, o.Denied, o.Waits
 		if kept, ok := o.Renewals[c.Name]; ok {
 			e.window(kept.Version, kept.Window)
+		}
+		if l, ok := o.Loans[c.Name]; ok {
+			e.loan = &l
 		}
 		for _, a := range slices.Backward(o.Actions) {
 			if a.Certificate == c.Name {
 				e.acted(a)
+			}
+		}
+		for _, a := range slices.Backward(o.Rehearsals) {
+			if a.Certificate == c.Name {
+				e.rehearsed(a)
 			}
 		}
 		w.entries[c.Name] = e
@@ -260,6 +275,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		w.o.Want(e.cert.Name, wants(e.state, stored.SHA256))
 	}
 	w.proveLocked(e, now)
+	w.repayLocked(e, now)
 	w.wakeLocked(e, now, result.Next)
 }
 
@@ -307,7 +323,7 @@ func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
 		}
 		w.endedLocked(in)
 	}
-	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
 }
 
 func (w *Watchdog) logLocked(t certmedic.Transition) {

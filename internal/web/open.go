@@ -18,6 +18,7 @@ func openViews(views []watchdog.View) []watchdog.View {
 		if a := views[i].Action; a != nil {
 			views[i].Action = &openActions([]certmedic.Action{*a})[0]
 		}
+		views[i].Rehearsed = openActions(views[i].Rehearsed)
 	}
 	return views
 }

@@ -34,14 +34,16 @@ type Backend interface {
 
 // Options are what a server needs.
 type Options struct {
-	Backend  Backend
-	Versions Versions // for the socket only
-	Silences Silences
-	Metrics  http.Handler
-	Probe    http.Handler
+	Backend   Backend
+	Versions  Versions // for the socket only
+	Silences  Silences
+	Approvals Approvals // for the socket, and for those who log in
+	Metrics   http.Handler
+	Probe     http.Handler
 	// ProbeLogs shows the recent probes of /probe.
 	ProbeLogs http.Handler
-	Login     bool // the listeners of the web configuration ask for a login
+	Rehearser Rehearser   // for the socket only
+	Login     func() bool // whether the listeners ask for a login now; their configuration is read at each request
 	Version   string
 	Log       *slog.Logger
 }
@@ -67,6 +69,7 @@ func (s *Server) Public() http.Handler {
 	mux.Handle("POST /api/v1/silences", s.guarded(http.HandlerFunc(s.addSilence)))
 	mux.Handle("POST /api/v1/silences/end", s.guarded(http.HandlerFunc(s.endSilence)))
 	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))
+	s.approvals(mux, s.guarded)
 	return mux
 }
 
@@ -76,9 +79,11 @@ func (s *Server) Private() http.Handler {
 	mux := http.NewServeMux()
 	s.reading(mux)
 	s.versions(mux)
+	s.approvals(mux, func(h http.Handler) http.Handler { return h })
 	mux.HandleFunc("POST /api/v1/actions", s.act)
 	mux.HandleFunc("POST /api/v1/silences", s.addSilence)
 	mux.HandleFunc("POST /api/v1/silences/end", s.endSilence)
+	mux.HandleFunc("POST /api/v1/rehearsals", s.rehearse)
 	mux.HandleFunc("POST /-/reload", s.reload)
 	return mux
 }
@@ -113,7 +118,7 @@ func (s *Server) reading(mux *http.ServeMux) {
 func (s *Server) guarded(h http.Handler) http.Handler {
 	sameOrigin := http.NewCrossOriginProtection()
 	return sameOrigin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.o.Login {
+		if !s.o.Login() {
 			s.problem(w, http.StatusForbidden, "this needs a login: set basic_auth_users in --web.config.file, send SIGHUP, or use the command line")
 			return
 		}
@@ -171,7 +176,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	if !s.decoded(w, r, &request) {
 		return
 	}
-	request.By = by(r.Context(), request.By)
+	request.By = named(r)
 	answer, err := s.o.Backend.Act(r.Context(), request)
 	s.answer(w, answer, err)
 }
@@ -185,19 +190,6 @@ func (s *Server) decoded(w http.ResponseWriter, r *http.Request, into any) bool 
 		return false
 	}
 	return true
-}
-
-// by names who asked: what the command said, and the socket's peer, which cannot lie.
-func by(ctx context.Context, claimed string) string {
-	p := peerOf(ctx)
-	if p == nil {
-		return "api"
-	}
-	name := "uid " + strconv.FormatUint(uint64(p.Uid), 10)
-	if claimed != "" {
-		name = claimed + " (" + name + ")"
-	}
-	return name
 }
 
 // limit reads how many entries are wanted: 100, if nothing else was said, and at most

@@ -24,7 +24,7 @@ func (s *Server) addSilence(w http.ResponseWriter, r *http.Request) {
 	if !s.decoded(w, r, &request) {
 		return
 	}
-	request.By = by(r.Context(), request.By)
+	request.By = named(r)
 	added, err := s.o.Silences.AddSilence(r.Context(), request)
 	s.answer(w, added, err)
 }
@@ -34,7 +34,7 @@ func (s *Server) endSilence(w http.ResponseWriter, r *http.Request) {
 	if !s.decoded(w, r, &request) {
 		return
 	}
-	request.By = by(r.Context(), request.By)
+	request.By = named(r)
 	ended, err := s.o.Silences.EndSilence(r.Context(), request)
 	s.answer(w, ended, err)
 }

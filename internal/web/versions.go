@@ -31,7 +31,7 @@ func (s *Server) versions(mux *http.ServeMux) {
 		if !s.decoded(w, r, &request) {
 			return
 		}
-		request.By = by(r.Context(), request.By)
+		request.By = named(r)
 		answer, err := s.o.Versions.Deny(r.Context(), request)
 		s.answer(w, answer, err)
 	})

@@ -11,12 +11,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/person"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/internal/web"
 )
@@ -29,7 +29,10 @@ type backend struct {
 	fail    error
 	reloads int
 	asked   []api.ActionRequest
-	limits  []int
+
+	rehearsed []api.RehearsalRequest
+	limits    []int
+	words     []api.WordRequest
 }
 
 func action() certmedic.Action {
@@ -50,7 +53,7 @@ func incident() certmedic.Incident {
 
 func (b *backend) Status() api.Status {
 	a := action()
-	return api.Status{Version: "1", Certificates: []watchdog.View{{Name: "shop<script>", Action: &a, Incidents: []certmedic.Incident{incident()}}}}
+	return api.Status{Version: "1", Certificates: []watchdog.View{{Name: "shop<script>", Action: &a, Rehearsed: []certmedic.Action{action()}, Incidents: []certmedic.Incident{incident()}}}}
 }
 
 func (b *backend) Incidents(_ string, limit int) ([]certmedic.Incident, error) {
@@ -78,7 +81,7 @@ func newServer(b *backend, login bool) *web.Server {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	}
 	return web.New(web.Options{
-		Backend: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: login, Version: "1", Log: slog.New(slog.DiscardHandler),
+		Backend: b, Approvals: b, Rehearser: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: func() bool { return login }, Version: "1", Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -147,6 +150,10 @@ func TestChangingNeedsLoginAndOrigin(t *testing.T) {
 		{"so is the denial of keys", true, "POST", "/api/v1/keys", nil, 404},
 		{"and the list of them", true, "GET", "/api/v1/keys", nil, 404},
 		{"and what is kept", true, "GET", "/api/v1/snapshots?certificate=shop", nil, 404},
+		{"plans are for those who log in", false, "GET", "/api/v1/plans", nil, 403},
+		{"so is a word about them", false, "POST", "/api/v1/plans/approve", nil, 403},
+		{"and from another site nobody says it", true, "POST", "/api/v1/plans/approve", []string{"Sec-Fetch-Site", "cross-site", "Authorization", "Basic YWRhOng="}, 403},
+		{"nor without saying what about", true, "POST", "/api/v1/plans/reject", nil, 400},
 		{"nor is anything else written", true, "POST", "/api/v1/status", nil, 405},
 		{"nor at the page", true, "POST", "/", nil, 405},
 		{"what is not there", true, "GET", "/nothing", nil, 404},
@@ -228,7 +235,7 @@ func TestSocket(t *testing.T) {
 	if err != nil || answer.Action == nil {
 		t.Errorf("answer %+v, %v", answer, err)
 	}
-	if want := "ann (uid " + strconv.Itoa(os.Getuid()) + ")"; len(b.asked) != 1 || b.asked[0].By != want {
+	if want := person.OfProcess(os.Getpid(), os.Getuid()); len(b.asked) != 1 || b.asked[0].By != want {
 		t.Errorf("asked by %+v, want %q: the kernel says who", b.asked, want)
 	}
 	b.fail = errors.New("no such certificate")

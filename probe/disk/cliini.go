@@ -15,6 +15,8 @@ type CLIIni struct {
 	Path           string
 	DeployHook     string // deploy-hook, or its old name renew-hook
 	DeployHookLine int
+	PreHook        Setting
+	PostHook       Setting
 	NoDirHooks     bool   // no-directory-hooks: renewal-hooks/ is not looked at
 	Server         string // the ACME directory that new certificates come from
 }
@@ -40,6 +42,10 @@ func ReadCLIIni(configDir string) (CLIIni, error) {
 			ini.DeployHook, ini.DeployHookLine = value, i+1
 		case "renew-hook":
 			renewHook, renewLine = value, i+1
+		case "pre-hook":
+			ini.PreHook = Setting{Values: []string{value}, Line: i + 1}
+		case "post-hook":
+			ini.PostHook = Setting{Values: []string{value}, Line: i + 1}
 		case "no-directory-hooks":
 			ini.NoDirHooks = value == "true" || value == "True" || value == "1"
 		case "server":

@@ -60,6 +60,8 @@ func (g *glance) footprintOf(src certmedic.Source) footprint {
 				f.needed = append(f.needed, filepath.Dir(file))
 			}
 		}
+	case certmedic.SourceACME:
+		f = issuedFootprint(src)
 	}
 	f.needed = unique(f.needed)
 	for _, file := range f.files {

@@ -71,7 +71,7 @@ func dirHooks(dir string, findings []certmedic.Finding) ([]Hook, []certmedic.Fin
 				fmt.Sprintf("%s: %s: certbot skips it silently", path, why)))
 			continue
 		}
-		source := "renewal-hooks/deploy/" + entry.Name()
+		source := "renewal-hooks/" + filepath.Base(dir) + "/" + entry.Name()
 		hooks = append(hooks, Hook{Command: path, Path: path, FromDir: true, Source: source})
 	}
 	slices.SortFunc(hooks, func(a, b Hook) int { return strings.Compare(a.Path, b.Path) })

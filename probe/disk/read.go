@@ -68,6 +68,9 @@ func (r Reader) Read(src certmedic.Source, now time.Time) Content {
 		b.readLineage(src)
 	case certmedic.SourceFiles:
 		b.readFiles(src)
+		b.stored.Directory = src.Directory
+	case certmedic.SourceACME:
+		b.readIssued(src)
 	}
 	return b.content()
 }

@@ -2,8 +2,14 @@
 // command `certmedic step acme` calls it, in a process of its own that outlives the watchdog.
 //
 // It promises that an order is placed once: what an interrupted run left in its work folder is
-// finished before another order is placed. Keys are written 0600, and a denied key is never
-// used again.
+// finished before another order is placed. Where the answer to a new order was lost, the order is
+// looked for in the account's list; a CA without one, as Let's Encrypt, gives the pending order of
+// the same names back by itself. Keys are written 0600, and a denied key is never used again.
+// What it writes for people holds no key and no token.
+//
+// lego's DNS providers read their credentials from the environment, and its DNS client has one
+// list of resolvers: [Obtain] with [DNS01] changes both for its whole process. That is why it
+// belongs into a process of its own.
 package acme
 
 import (
@@ -27,9 +33,10 @@ type Request struct {
 	Replaces       string   `json:"replaces,omitempty"`        // PEM file of the certificate that it replaces (RFC 9773); empty: none
 
 	Challenge Challenge               `json:"challenge"`
-	Denied    []certmedic.Fingerprint `json:"denied,omitempty"` // SPKI hashes of keys that must not be used
-	Work      string                  `json:"work"`             // folder, 0700, that keeps an order until its certificate is installed
-	Timeout   time.Duration           `json:"timeout"`          // of the whole; 0: 25 min
+	Denied    []certmedic.Fingerprint `json:"denied,omitempty"`     // SPKI hashes of keys that must not be used
+	Work      string                  `json:"work"`                 // folder, 0700, that keeps orders until a certificate is installed
+	Timeout   time.Duration           `json:"timeout"`              // of the whole; 0: 25 min
+	UserAgent string                  `json:"user_agent,omitempty"` // such as "certmedic/1.4.0", for the CA; empty: "certmedic"
 }
 
 // Account is who asks.

@@ -1,16 +1,14 @@
 package deploy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/certmedic/certmedic"
@@ -21,6 +19,7 @@ import (
 // nothing that a service reads has changed yet. End it with Commit or Abort.
 type Installation struct {
 	staged  []*atomicfile.Staged
+	folders []*folder
 	changes []certmedic.Change
 }
 
@@ -35,8 +34,16 @@ func Stage(p Plan, backupDir string) (*Installation, error) {
 		return nil, fmt.Errorf("creating the backup folder: %w", err)
 	}
 	for n, f := range p.Files {
+		if f.Swap != "" {
+			continue
+		}
 		if err := in.stage(f, filepath.Join(backupDir, "file"+strconv.Itoa(n))); err != nil {
-			return nil, errors.Join(fmt.Errorf("staging %q: %w", f.To, err), in.Abort())
+			return nil, errors.Join(err, in.Abort())
+		}
+	}
+	for _, link := range swaps(p.Files) {
+		if err := in.stageFolder(link, p.Files); err != nil {
+			return nil, errors.Join(fmt.Errorf("staging a folder for %q: %w", link, err), in.Abort())
 		}
 	}
 	return in, nil
@@ -45,24 +52,43 @@ func Stage(p Plan, backupDir string) (*Installation, error) {
 func (in *Installation) stage(f File, backup string) error {
 	change, err := keep(f.To, backup)
 	if err != nil {
-		return err
+		return fmt.Errorf("staging %q: %w", f.To, err)
 	}
-	mode, err := modeOf(f, change)
+	staged, err := f.stageAt(f.To)
 	if err != nil {
 		return err
 	}
-	uid, gid, err := ownerOf(f.Owner)
-	if err != nil {
-		return err
-	}
-	staged, err := atomicfile.Stage(f.To, f.data, mode, uid, gid)
-	if err != nil {
-		return err
-	}
-	change.After = f.SHA256
+	change.After = sum(f.data)
 	in.staged = append(in.staged, staged)
 	in.changes = append(in.changes, change)
 	return nil
+}
+
+// stageAt stages the file at a path, with the owner and the attributes of the one that it
+// replaces, and reads it again.
+func (f File) stageAt(path string) (*atomicfile.Staged, error) {
+	mode, err := modeOf(f)
+	if err != nil {
+		return nil, fmt.Errorf("staging %q: %w", f.To, err)
+	}
+	uid, gid := -1, -1
+	if f.owned {
+		if uid, gid, err = ownerOf(f.Owner); err != nil {
+			return nil, fmt.Errorf("staging %q: %w", f.To, err)
+		}
+	}
+	staged, err := atomicfile.New{Data: f.data, Mode: mode, UID: uid, GID: gid, Like: f.To}.Stage(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readFile(staged.Path())
+	if err == nil && !bytes.Equal(data, f.data) {
+		err = errors.New("it is not what was written")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading what was staged for %q: %w", f.To, err), staged.Abort())
+	}
+	return staged, nil
 }
 
 // keep copies the present file to backup, 0600, and describes it.
@@ -82,8 +108,7 @@ func keep(path, backup string) (certmedic.Change, error) {
 	if err := atomicfile.Write(backup, data, 0o600, -1, -1); err != nil {
 		return change, fmt.Errorf("keeping the old content: %w", err)
 	}
-	sum := sha256.Sum256(data)
-	change.Backup, change.Before = backup, hex.EncodeToString(sum[:])
+	change.Backup, change.Before = backup, sum(data)
 	change.Mode = uint32(info.Mode().Perm())
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		change.UID, change.GID = int(stat.Uid), int(stat.Gid)
@@ -94,13 +119,18 @@ func keep(path, backup string) (certmedic.Change, error) {
 // Changes describes what Commit replaces, for the journal.
 func (in *Installation) Changes() []certmedic.Change { return in.changes }
 
-// Commit renames every staged file over its target. After an error some targets may be
-// new: [PutBack] makes all of them old again.
+// Commit renames every staged file over its target, directly one after the other, in the order
+// of the plan, and leads the links of folders to the new ones. After an error some targets may
+// be new: [PutBack] makes all of them old again.
 func (in *Installation) Commit() error {
-	for _, s := range in.staged {
-		if err := s.Commit(); err != nil {
-			return errors.Join(fmt.Errorf("installing %q: %w", s.Target(), err), in.Abort())
+	err := atomicfile.CommitAll(in.staged)
+	for _, f := range in.folders {
+		if err == nil {
+			err = f.commit()
 		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("installing: %w", err), in.Abort())
 	}
 	return nil
 }
@@ -111,55 +141,92 @@ func (in *Installation) Abort() error {
 	for _, s := range in.staged {
 		errs = append(errs, s.Abort())
 	}
+	for _, f := range in.folders {
+		errs = append(errs, f.abort())
+	}
 	return errors.Join(errs...)
 }
 
-// PutBack restores the files that the changes describe, with their old mode and owner, and
-// removes those that did not exist. It goes on after an error and reports all of them.
+// PutBack restores the files that the changes describe, with their old mode and owner, removes
+// those that did not exist, and leads links back. Everything is staged before the first rename,
+// as an installation is. It goes on after an error and reports all of them.
 func PutBack(changes []certmedic.Change) error {
 	var errs []error
+	var staged []*atomicfile.Staged
 	for _, c := range changes {
-		if err := putBack(c); err != nil {
+		if c.Backup == "" {
+			continue
+		}
+		old, err := stageBackup(c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("putting back %q: %w", c.Path, err))
+			continue
+		}
+		staged = append(staged, old)
+	}
+	for len(staged) > 0 {
+		if err := atomicfile.CommitAll(staged); err != nil {
+			errs = append(errs, fmt.Errorf("putting back: %w", err))
+		}
+		staged = slices.DeleteFunc(staged, func(s *atomicfile.Staged) bool { return s.Path() == "" })
+	}
+	for _, c := range changes {
+		if err := remove(c); err != nil {
 			errs = append(errs, fmt.Errorf("putting back %q: %w", c.Path, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func putBack(c certmedic.Change) error {
-	if c.Backup == "" {
-		if err := os.Remove(resolved(c.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
+// stageBackup stages the old content of a file that was replaced.
+func stageBackup(c certmedic.Change) (*atomicfile.Staged, error) {
 	data, err := readFile(c.Backup)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != c.Before {
-		return fmt.Errorf("the backup %q is not what was kept", c.Backup)
+	if sum(data) != c.Before {
+		return nil, fmt.Errorf("the backup %q is not what was kept", c.Backup)
 	}
-	return atomicfile.Write(c.Path, data, fs.FileMode(c.Mode), c.UID, c.GID)
+	return atomicfile.Stage(c.Path, data, fs.FileMode(c.Mode), c.UID, c.GID)
 }
 
-// Installed reports whether every file of the changes holds its new content.
+// remove takes away what was not there before, and leads a link back.
+func remove(c certmedic.Change) error {
+	switch {
+	case c.LinkAfter != "":
+		return leadBack(c)
+	case c.Backup != "":
+		return nil
+	}
+	if err := os.Remove(resolved(c.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Installed reports whether every file of the changes holds its new content, and every link
+// leads to its new folder.
 func Installed(changes []certmedic.Change) bool {
 	for _, c := range changes {
-		data, err := readFile(c.Path)
-		if err != nil {
-			return false
+		if c.LinkAfter != "" {
+			if target, err := os.Readlink(c.Path); err != nil || target != c.LinkAfter {
+				return false
+			}
+			continue
 		}
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != c.After {
+		if data, err := readFile(c.Path); err != nil || sum(data) != c.After {
 			return false
 		}
 	}
 	return true
 }
 
-// Sweep removes what a killed process had staged for the file at path. Call it only while
-// nothing else installs files.
-func Sweep(path string) error { return atomicfile.Sweep(filepath.Dir(resolved(path))) }
+// Sweep removes what a killed process had staged for the file, or the link of a folder, at
+// path, and folders that links once led to, but for the last. Call it only while nothing else
+// installs files.
+func Sweep(path string) error {
+	return errors.Join(sweepFolders(path), atomicfile.Sweep(filepath.Dir(path)), atomicfile.Sweep(filepath.Dir(resolved(path))))
+}
 
 // resolved follows symbolic links, as an installation does; a path that cannot be followed
 // is left as it is.
@@ -168,48 +235,4 @@ func resolved(path string) string {
 		return target
 	}
 	return path
-}
-
-// modeOf returns the mode that a file gets: the configured one, else the present one, else
-// 0644, and 0600 for keys.
-func modeOf(f File, old certmedic.Change) (fs.FileMode, error) {
-	if f.Mode != "" {
-		mode, err := strconv.ParseUint(f.Mode, 8, 12)
-		if err != nil {
-			return 0, fmt.Errorf("mode %q is not octal", f.Mode)
-		}
-		return fs.FileMode(mode), nil
-	}
-	switch {
-	case old.Before != "":
-		return fs.FileMode(old.Mode), nil
-	case f.From == certmedic.PartPrivkey:
-		return 0o600, nil
-	}
-	return 0o644, nil
-}
-
-// ownerOf resolves "user:group"; -1 keeps what is there.
-func ownerOf(owner string) (uid, gid int, err error) {
-	uid, gid = -1, -1
-	name, group, _ := strings.Cut(owner, ":")
-	if name != "" {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return -1, -1, fmt.Errorf("looking up user %q: %w", name, err)
-		}
-		if uid, err = strconv.Atoi(u.Uid); err != nil {
-			return -1, -1, fmt.Errorf("looking up user %q: %w", name, err)
-		}
-	}
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			return -1, -1, fmt.Errorf("looking up group %q: %w", group, err)
-		}
-		if gid, err = strconv.Atoi(g.Gid); err != nil {
-			return -1, -1, fmt.Errorf("looking up group %q: %w", group, err)
-		}
-	}
-	return uid, gid, nil
 }

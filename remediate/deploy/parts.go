@@ -125,12 +125,6 @@ func encode(all []*pem.Block) []byte {
 	return b.Bytes()
 }
 
-func (p *parts) file(f certmedic.InstalledFile) File {
-	data := p.bytes[f.From]
-	sum := sha256.Sum256(data)
-	return File{InstalledFile: f, Source: p.paths[f.From], Size: len(data), SHA256: hex.EncodeToString(sum[:]), data: data}
-}
-
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -10,10 +10,7 @@ package deploy
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,10 +36,15 @@ type Phase string
 const (
 	PhaseHook   Phase = "hook"
 	PhaseSource Phase = "source" // changes the source itself
+	PhasePre    Phase = "pre"    // before a renewal
+	PhaseProof  Phase = "proof"  // a renewal that stores nothing, to see that it works
 	PhaseRenew  Phase = "renew"
-	PhaseTest   Phase = "test"
-	PhaseReload Phase = "reload"
-	PhaseAlive  Phase = "alive"
+	PhasePost   Phase = "post" // after a renewal, whatever came of it
+
+	PhasePrepare Phase = "prepare" // makes of installed files what the service reads
+	PhaseTest    Phase = "test"
+	PhaseReload  Phase = "reload"
+	PhaseAlive   Phase = "alive"
 )
 
 // LockHooks is the lock of whatever runs certbot's hooks.
@@ -56,28 +58,39 @@ type Command struct {
 	Env     []string `json:"-"`
 	EnvDiff []string `json:"env,omitempty"` // what is added to certmedic's own environment
 	Request []byte   `json:"-"`             // of a step of certmedic's own: written to a file, 0600, whose path becomes the last argument
+
+	Own       bool          `json:"-"`                   // the program of Argv is certmedic itself
+	About     string        `json:"about,omitempty"`     // what a step of certmedic's own does, for people
+	Otherwise []string      `json:"otherwise,omitempty"` // what is run where Argv does not succeed
+	For       time.Duration `json:"for_ns,omitempty"`    // it is asked again until this has passed, and has to succeed each time; 0: once
 }
 
-// File is one file of a plan.
+// File is one file of a plan, with the mode and the owner that it will have.
 type File struct {
 	certmedic.InstalledFile
 	Source string `json:"source"`
 	Size   int    `json:"size"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256"`         // of its content; of a key store, which is another one each time, of what it holds
+	Swap   string `json:"swap,omitempty"` // the link to the folder that is replaced as a whole
 
-	data []byte
+	data  []byte
+	owned bool // the owner is configured
 }
 
 // Plan is everything that an action would do, in order.
 type Plan struct {
 	Certificate string                `json:"certificate"`
+	Kind        certmedic.ActionKind  `json:"action"`
 	Version     certmedic.Fingerprint `json:"version"`
+	Hosts       []string              `json:"hosts"` // where it would be done: "local"
 	Files       []File                `json:"files"`
 	Commands    []Command             `json:"commands"`
 	Locks       []string              `json:"-"`              // what must not be shared with another plan at the same time
 	Basis       string                `json:"basis"`          // hash of what would be run and installed
 	Notes       []string              `json:"notes"`          // what people should know: hooks that are there and do not run
 	Cost        string                `json:"cost,omitempty"` // of a renewal: what it spends of the CA's limits
+	Verify      string                `json:"verify"`         // what has to be seen afterwards
+	Hash        string                `json:"hash"`           // of all that it would do, see [Plan.Seal]
 }
 
 // Empty reports whether there is nothing to do.
@@ -134,77 +147,6 @@ func Script(command string) string {
 		}
 	}
 	return ""
-}
-
-// trusted checks that nobody but root and this process's user may write the programs that a
-// destination runs, and the folders that its files go to.
-func trusted(d certmedic.Destination) error {
-	for _, argv := range [][]string{d.Test, d.Reload, d.Alive} {
-		if len(argv) == 0 || !filepath.IsAbs(argv[0]) {
-			continue
-		}
-		if err := ownership.Check(argv[0]); err != nil {
-			return fmt.Errorf("checking %q: %w", argv[0], err)
-		}
-	}
-	for _, f := range d.Files {
-		if err := ownership.Check(filepath.Dir(f.To)); err != nil && !errors.Is(err, fs.ErrNotExist) { // what is missing fails when it is staged
-			return fmt.Errorf("checking the folder of %q: %w", f.To, err)
-		}
-	}
-	return nil
-}
-
-// Steps plans the deploy steps of the configuration. With reloadOnly it plans no files.
-// The error says that a part of the version cannot be read, does not fit together, or that
-// others may write what would be run or where it would be installed.
-func Steps(destinations []certmedic.Destination, stored certmedic.Stored, environ []string, reloadOnly bool) (Plan, error) {
-	p := newPlan(stored)
-	for _, d := range destinations {
-		if err := trusted(d); err != nil {
-			return Plan{}, err
-		}
-	}
-	if !reloadOnly {
-		parts, err := read(stored.Files, stored.Chain)
-		if err != nil {
-			return Plan{}, err
-		}
-		for _, d := range destinations {
-			for _, f := range d.Files {
-				p.Files = append(p.Files, parts.file(f))
-			}
-		}
-	}
-	for _, phase := range []Phase{PhaseTest, PhaseReload, PhaseAlive} {
-		for _, d := range destinations {
-			p.add(d, phase, environ)
-		}
-	}
-	spec, err := json.Marshal(destinations)
-	if err != nil {
-		return Plan{}, fmt.Errorf("hashing the deploy steps: %w", err)
-	}
-	p.Basis = digest([]string{string(spec)})
-	return p, nil
-}
-
-// add plans one command of a destination; a reload that several destinations share is
-// planned once.
-func (p *Plan) add(d certmedic.Destination, phase Phase, environ []string) {
-	argv := map[Phase][]string{PhaseTest: d.Test, PhaseReload: d.Reload, PhaseAlive: d.Alive}[phase]
-	if len(argv) == 0 {
-		return
-	}
-	for _, c := range p.Commands {
-		if c.Phase == phase && slices.Equal(c.Argv, argv) {
-			return
-		}
-	}
-	if phase == PhaseReload {
-		p.Locks = append(p.Locks, strings.Join(argv, "\x00"))
-	}
-	p.Commands = append(p.Commands, Command{Name: d.Name + ": " + string(phase), Phase: phase, Argv: argv, Env: environ})
 }
 
 func newPlan(stored certmedic.Stored) Plan {

@@ -7,9 +7,11 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/rollback"
 )
 
 // Reason is the code of a decision.
@@ -29,7 +31,8 @@ const (
 	NotBound        Reason = "not_bound"          // no address is known to serve this certificate
 	ModeObserve     Reason = "mode_observe"       // the owner did not opt in
 	ModePlan        Reason = "mode_plan"          // shown only
-	NeedsApproval   Reason = "needs_approval"     // mode approve
+	NeedsApproval   Reason = "needs_approval"     // mode approve, and nobody said anything about this plan
+	Rejected        Reason = "rejected"           // mode approve, and a person rejected this plan
 	NotAllowed      Reason = "not_allowed"        // this action is not in `allow`
 	Frozen          Reason = "frozen"             // the freeze file exists
 	Backoff         Reason = "backoff"            // the last attempt failed a short time ago
@@ -40,10 +43,14 @@ const (
 	SensesDisagree  Reason = "senses_disagree"    // fewer than two of three looks saw the same
 	BreakerOpen     Reason = "breaker_open"       // the cure heals and relapses
 	FleetBreaker    Reason = "fleet_breaker"      // nothing that was done for any certificate healed
+	BlastRadius     Reason = "blast_radius"       // too many certificates were acted for of late and are not healed yet
 	NothingToRun    Reason = "nothing_to_run"     // there is no hook and no deploy step
 	UntrustedFile   Reason = "untrusted_file"     // others may write what would be run
 	NewerStored     Reason = "newer_stored"       // a newer valid version is stored: not renewing but serving it is the remedy
 	RateLimited     Reason = "rate_limited"       // what the CA grants is spent, but for a reserve
+	NoCandidate     Reason = "no_candidate"       // no older version is fit to be rolled back to
+	LoanStands      Reason = "loan_stands"        // the certificate was rolled back already, and serves that
+	OnLoan          Reason = "on_loan"            // it would undo a rollback
 	UnsupportedKind Reason = "unsupported"        // this action is not there in this version
 )
 
@@ -51,7 +58,7 @@ const (
 func (r Reason) Waits() bool {
 	switch r {
 	case Deploying, Settling, LockUnknown, Frozen, Backoff, HourlyBudget, RateLimited, NewerStored, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun,
-		OutsideWindow, ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker:
+		OutsideWindow, ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker, BlastRadius, Rejected, NoCandidate:
 		return true
 	}
 	return false
@@ -61,7 +68,7 @@ func (r Reason) Waits() bool {
 // gains nothing: it is pointless, it is not there, or its owner does not want it.
 func (r Reason) Passes() bool {
 	switch r {
-	case NoNeed, ServedNewer, NothingStored, StoredInvalid, KeyDenied, ModeObserve, ModePlan, NeedsApproval, NotAllowed, Exhausted, NothingToRun, UntrustedFile, UnsupportedKind:
+	case NoNeed, ServedNewer, NothingStored, StoredInvalid, KeyDenied, ModeObserve, ModePlan, Rejected, NotAllowed, Exhausted, NothingToRun, UntrustedFile, UnsupportedKind, NoCandidate, LoanStands, OnLoan:
 		return true
 	}
 	return false
@@ -74,8 +81,10 @@ const MaxAttempts = 6
 const (
 	firstBackoff     = 5 * time.Second
 	maxBackoff       = 5 * time.Minute
+	downAgain        = 10 * time.Second // until an address that presents nothing is looked at again
 	minRemaining     = 24 * time.Hour
 	minRemainingDire = time.Hour // where what is served is already invalid
+	minShare         = 4         // of the life of those that live no longer than that: a quarter
 )
 
 // Case is everything that a decision depends on.
@@ -93,9 +102,10 @@ type Case struct {
 	Bound      bool                // at least one address is bound to the certificate
 	ServedDire bool                // something that is served is already invalid
 
-	ServedNewer bool  // a bound address serves a version that was issued after the stored one
-	Runnable    bool  // there is something to run
-	Untrusted   error // why what would be run cannot be trusted
+	Down        string // a bound address that presents nothing
+	ServedNewer bool   // a bound address serves a version that was issued after the stored one
+	Runnable    bool   // there is something to run
+	Untrusted   error  // why what would be run cannot be trusted
 
 	ClockDoubt string // why this machine's clock cannot be trusted
 	Disagree   string // which address did not serve the same in two of three looks
@@ -104,13 +114,17 @@ type Case struct {
 	Opens           time.Time // when the maintenance windows open next; zero: now, or there are none
 	Relapses        Breaker   // of the certificate's version
 	Failures        Breaker   // of the fleet
+	Blast           Blast     // of all actions
+	Approval        Approval  // of the plan, where the mode is approve
 	MaxPerHour      int
 	ActionsLastHour int
 	Settles         time.Time // until then what was deployed may take effect by itself
 	Attempts        int       // earlier attempts of the same cure that did not heal
 	LastAttempt     time.Time
 
-	Renewal Renewal // of a renewal
+	Renewal  Renewal       // of a renewal
+	Rollback Rollback      // of a rollback
+	Loan     rollback.Loan // that stands; zero: none does
 }
 
 // Decision is the answer. Retry says when asking again is worth it; zero means that only
@@ -142,13 +156,15 @@ func refuse(r Reason, format string, args ...any) Decision {
 
 // Supported reports whether this version of certmedic knows how to do an action.
 func Supported(kind certmedic.ActionKind) bool {
-	return kind == certmedic.ActionRedeploy || kind == certmedic.ActionReload || kind == certmedic.ActionRenew
+	return slices.Contains(certmedic.ActionKinds(), kind)
 }
 
 func need(c Case) Decision {
 	switch {
 	case c.Kind == certmedic.ActionRenew:
 		return renewNeed(c)
+	case c.Kind == certmedic.ActionRollback:
+		return RollbackNeed(c)
 	case !Supported(c.Kind):
 		return refuse(UnsupportedKind, "%s is not there in this version", c.Kind)
 	case len(c.Stored.Chain) == 0:
@@ -157,6 +173,10 @@ func need(c Case) Decision {
 		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned; by hand, --force acts all the same", c.Certificate.Name)
 	case !c.Needed && !c.Force && c.ServedNewer:
 		return refuse(ServedNewer, "what is served was issued after the stored version; installing that would be a step back")
+	case !c.Needed && !c.Force && c.Down != "":
+		d := refuse(NoNeed, "%s presents nothing, so what it serves is not known", c.Down)
+		d.Retry = c.Now.Add(downAgain)
+		return d
 	case !c.Needed && !c.Force:
 		return refuse(NoNeed, "every bound address serves the stored version")
 	}
@@ -164,6 +184,9 @@ func need(c Case) Decision {
 }
 
 func validity(c Case) Decision {
+	if c.Kind == certmedic.ActionRollback {
+		return rollbackValid(c)
+	}
 	if d := storedGood(c); !d.Allowed() && c.Kind != certmedic.ActionRenew {
 		return d
 	}
@@ -180,11 +203,15 @@ func validity(c Case) Decision {
 
 // storedGood says whether the stored version is one that may be installed.
 func storedGood(c Case) Decision {
+	if len(c.Stored.Chain) == 0 {
+		return refuse(NothingStored, "the source of %q holds no version that can be read", c.Certificate.Name)
+	}
 	leaf := c.Stored.Chain[0]
 	least := minRemaining
 	if c.ServedDire {
 		least = minRemainingDire
 	}
+	least = min(least, leaf.Lifetime()/minShare) // of a life of hours
 	switch {
 	case c.Denied:
 		return refuse(KeyDenied, "the key of the stored version, %s, is on the deny list: somebody else may have it; renew with a new key", leaf.SPKISHA256.Short())
@@ -193,7 +220,7 @@ func storedGood(c Case) Decision {
 	case leaf.NotAfter.Sub(c.Now) < least:
 		return refuse(StoredInvalid, "the stored version ends at %s, less than %s from now", leaf.NotAfter.UTC().Format(time.RFC3339), least)
 	}
-	return Decision{}
+	return leftBehind(c)
 }
 
 func locks(c Case) Decision {
@@ -217,8 +244,8 @@ func consent(c Case) Decision {
 		return refuse(NotAllowed, "%s is not allowed for %q", c.Kind, c.Certificate.Name)
 	case c.Certificate.Mode == certmedic.ModePlan:
 		return refuse(ModePlan, "mode is plan")
-	case c.Certificate.Mode == certmedic.ModeApprove:
-		return refuse(NeedsApproval, "mode is approve")
+	case c.Certificate.Mode == certmedic.ModeApprove && c.Approval.By == "":
+		return unapproved(c)
 	case c.Frozen:
 		return refuse(Frozen, "the freeze file exists")
 	case !c.Opens.IsZero():
@@ -257,6 +284,9 @@ func patience(c Case) Decision {
 		return refuse(Exhausted, "%d attempts did not heal it; waiting for its files, its hooks or the configuration to change", c.Attempts)
 	}
 	if d := breakers(c); !d.Allowed() {
+		return d
+	}
+	if d := blast(c); !d.Allowed() {
 		return d
 	}
 	if until := c.LastAttempt.Add(Delay(c.Attempts)); c.Attempts > 0 && until.After(c.Now) {

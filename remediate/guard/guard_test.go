@@ -26,7 +26,34 @@ func allowed() guard.Case {
 }
 
 func storedUntil(left time.Duration) func(*guard.Case) {
-	return func(c *guard.Case) { c.Stored.Chain[0].NotAfter = now.Add(left) }
+	return storedFor(90*24*time.Hour, left)
+}
+
+// storedFor makes the stored version one of a life of which so much is left.
+func storedFor(life, left time.Duration) func(*guard.Case) {
+	return func(c *guard.Case) {
+		c.Stored.Chain[0].NotBefore, c.Stored.Chain[0].NotAfter = now.Add(left-life), now.Add(left)
+	}
+}
+
+func TestHowMuchHasToBeLeft(t *testing.T) {
+	for _, tt := range []struct {
+		about      string
+		life, left time.Duration
+		want       guard.Reason
+	}{
+		{"a day of ninety", 90 * 24 * time.Hour, 24 * time.Hour, guard.None},
+		{"not a day of ninety", 90 * 24 * time.Hour, 24*time.Hour - 1, guard.StoredInvalid},
+		{"a quarter of a day", 24 * time.Hour, 6 * time.Hour, guard.None},
+		{"less than that", 24 * time.Hour, 6*time.Hour - 1, guard.StoredInvalid},
+		{"nothing", 24 * time.Hour, 0, guard.StoredInvalid},
+	} {
+		c := allowed()
+		storedFor(tt.life, tt.left)(&c)
+		if d := guard.Decide(c); d.Reason != tt.want {
+			t.Errorf("%s: %s (%s), want %q", tt.about, d.Reason, d.Detail, tt.want)
+		}
+	}
 }
 
 func problem(c *guard.Case) {
@@ -77,7 +104,7 @@ func TestDecide(t *testing.T) {
 			c.Kind, c.Certificate.Allow = certmedic.ActionReload, []certmedic.ActionKind{certmedic.ActionReload}
 		}, guard.None, guard.None},
 
-		{"a rollback is not there yet", func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind, guard.UnsupportedKind},
+		{"an action that nobody knows", func(c *guard.Case) { c.Kind = "restart" }, guard.UnsupportedKind, guard.UnsupportedKind},
 		{"the source holds nothing", func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored, guard.NothingStored},
 		{"no address ever served this certificate", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.NotBound},
 		{"everything serves the stored version", func(c *guard.Case) { c.Needed = false }, guard.NoNeed, guard.NoNeed},
@@ -194,7 +221,7 @@ func TestOrder(t *testing.T) {
 		{func(c *guard.Case) { c.Needed = false }, guard.NoNeed},
 		{func(c *guard.Case) { c.Bound = false }, guard.NotBound},
 		{func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored},
-		{func(c *guard.Case) { c.Kind = certmedic.ActionRollback }, guard.UnsupportedKind},
+		{func(c *guard.Case) { c.Kind = "restart" }, guard.UnsupportedKind},
 	}
 	c := allowed()
 	for _, step := range steps {

@@ -11,6 +11,9 @@ type Renewal struct {
 	Asked  bool      // what asks for it speaks of the version that is stored now
 	Rests  time.Time // before that no rule asks the CA again, because of what came of it last
 	Failed int       // renewals in a row that stored nothing new
+
+	Ours  bool // the source is certmedic's own: nothing but certmedic renews it
+	First bool // nothing was ever stored there
 }
 
 // renewNeed says whether a renewal would be to the point. Drift never causes one: while a
@@ -21,9 +24,11 @@ func renewNeed(c Case) Decision {
 		return refuse(ModeObserve, "mode is observe")
 	case !c.ByHand && !c.Certificate.Allows(c.Kind):
 		return refuse(NotAllowed, "%s is not allowed for %q", c.Kind, c.Certificate.Name)
-	case len(c.Stored.Chain) == 0:
+	case !pinned(c).Allowed():
+		return pinned(c)
+	case len(c.Stored.Chain) == 0 && !c.Renewal.First:
 		return refuse(NothingStored, "the source of %q holds no version that can be read", c.Certificate.Name)
-	case !c.Bound && !c.ByHand:
+	case !c.Bound && !c.ByHand && !c.Renewal.Ours:
 		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned", c.Certificate.Name)
 	case c.Needed && !c.Force && storedGood(c).Allowed():
 		return refuse(NewerStored, "a valid version that is stored is not served everywhere; a redeploy is the remedy")

@@ -34,6 +34,11 @@ func TestDecideAboutRenewals(t *testing.T) {
 		{"a newer version is stored, which ends in an hour", func(c *guard.Case) { c.Needed = true; storedUntil(time.Hour)(c) }, guard.None, guard.None, guard.None},
 		{"nothing is stored", func(c *guard.Case) { c.Stored.Chain = nil }, guard.NothingStored, guard.NothingStored, guard.NothingStored},
 		{"no address is bound", func(c *guard.Case) { c.Bound = false }, guard.NotBound, guard.None, guard.None},
+		{"nothing was ever stored in a source of certmedic's own", func(c *guard.Case) { c.Stored.Chain, c.Renewal.Ours, c.Renewal.First = nil, true, true }, guard.None, guard.None, guard.None},
+		{"nothing is stored, and something is served that drifts from that", func(c *guard.Case) {
+			c.Stored.Chain, c.Needed, c.Renewal.Ours, c.Renewal.First = nil, true, true, true
+		}, guard.None, guard.None, guard.None},
+		{"no address is bound to a source of certmedic's own", func(c *guard.Case) { c.Bound, c.Renewal.Ours = false, true }, guard.None, guard.None, guard.None},
 		{"there is no way", func(c *guard.Case) { c.Runnable = false }, guard.NothingToRun, guard.NothingToRun, guard.NothingToRun},
 		{"there is no way, and it was not allowed", func(c *guard.Case) { c.Runnable, c.Certificate.Allow = false, nil }, guard.NotAllowed, guard.NothingToRun, guard.NothingToRun},
 		{"certbot is at work", locked(certmedic.LockHeld), guard.Deploying, guard.Deploying, guard.Deploying},

@@ -7,17 +7,20 @@ import (
 	"unicode/utf8"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/renew/native"
 )
 
 // Reason says why a renewal left nothing new, as far as its output tells.
 type Reason string
 
-// The reasons. Unknown is that of a client that does not word what it says as certbot does.
+// The reasons. Unknown is that of a client that does not word what it says as certbot does. A
+// renewal of certmedic's own may have any kind of [acme.Error] besides.
 const (
 	Unknown         Reason = ""
 	NotDue          Reason = "not_due"          // certbot itself put it off
 	ChallengeFailed Reason = "challenge_failed" // the CA could not validate a name
 	RateLimited     Reason = "rate_limited"     // the CA refused the order because of its limits
+	Paused          Reason = "paused"           // the CA wants a person to lift a pause
 )
 
 // Explanation is what the output of a renewal tells.
@@ -25,6 +28,9 @@ type Explanation struct {
 	Reason Reason
 	Lines  []string  // what was written about the cause, at most one line of each kind
 	Until  time.Time // of RateLimited: when the CA may be asked again; zero where it does not tell
+	Failed []string  // of ChallengeFailed: the names, as far as they are known
+
+	Replaced bool // the CA took the order as the replacement of the version before (RFC 9773)
 }
 
 // maxLine bounds a line that is shown, in bytes.
@@ -32,6 +38,9 @@ const maxLine = 500
 
 // Explain finds out why a renewal that has ended left nothing new.
 func Explain(run certmedic.Run) Explanation {
+	if run.Name == nameACME || run.Name == nameProof {
+		return explainACME(run)
+	}
 	text := run.Stderr + "\n" + run.Stdout
 	if line := lineWith(text, "not yet due for renewal", "not due for renewal yet"); line != "" && (run.Succeeded() || run.Result == certmedic.RunCancelled) {
 		return Explanation{Reason: NotDue, Lines: []string{line}}
@@ -53,6 +62,26 @@ func Explain(run certmedic.Run) Explanation {
 		e.Reason, e.Until = RateLimited, until(said)
 	}
 	return e
+}
+
+// explainACME takes the result that certmedic's own step ended with.
+func explainACME(run certmedic.Run) Explanation {
+	result, ok := native.ParseResult(run.Stdout)
+	if !ok {
+		return Explanation{}
+	}
+	return Explanation{Reason: Reason(result.Kind), Lines: result.Lines, Until: result.Until, Failed: result.Failed, Replaced: result.Replaced}
+}
+
+// Ordered returns the last run of commands that had a version issued; one that was not started
+// where there is none.
+func Ordered(runs []certmedic.Run) certmedic.Run {
+	for _, run := range slices.Backward(runs) {
+		if run.Name == nameACME || run.Name == nameCertbot || run.Name == nameCommand {
+			return run
+		}
+	}
+	return certmedic.Run{Result: certmedic.RunNotStarted}
 }
 
 // withoutDetails leaves out the lines in which a CA quotes what it was answered by a server of

@@ -1,7 +1,8 @@
 // Package renew plans how a new version of a certificate is issued: by certbot, which itself
-// decides whether one is due, or by a command of the certificate's owner. The remediator asks
-// for a [Plan], carries it out, and judges it by what is stored and served afterwards;
-// [Explain] finds the lines that say why nothing new is.
+// decides whether one is due, by certmedic itself at an ACME CA, or by a command of the
+// certificate's owner. The remediator asks for a [Plan] or a [PlanACME], carries it out, and
+// judges it by what is stored and served afterwards; [Explain] finds the lines that say why
+// nothing new is.
 //
 // It promises that a plan is pure data, that what it runs comes from the configuration and
 // from certbot's own files only, and that the values of variables, which may be secrets, are
@@ -22,12 +23,13 @@ import (
 )
 
 // ErrNoWay says that a certificate has no way to be renewed.
-var ErrNoWay = errors.New("it is not kept by certbot, and its configuration names no command that renews it")
+var ErrNoWay = errors.New("it is not kept by certbot, and its configuration names no CA and no command that renews it")
 
 // Way is how a certificate is renewed: one of its fields is set, or none where there is no
 // way.
 type Way struct {
 	Certbot *Certbot
+	ACME    *ACME    // see [PlanACME]
 	Command []string // program and arguments
 }
 
@@ -39,6 +41,8 @@ type Certbot struct {
 	LogsDir   string            // empty: certbot's default
 	Args      []string          // further arguments
 	Env       map[string]string // added to the environment
+
+	Around Around // for rehearsals, and for a certbot that was stopped
 }
 
 // The names under which the commands of renewals are journaled.
@@ -47,13 +51,20 @@ const (
 	nameCommand = "renew"
 )
 
-// Plan plans a renewal. force has certbot renew what is not due; a command is run as it is.
+// How says what certbot could not know by itself, because it looks at dates alone. A command is
+// run as it is.
+type How struct {
+	Force  bool // renew what is not due, and what it was told not to renew
+	NewKey bool // also where its files say that the key is used again
+}
+
+// Plan plans a renewal.
 // The error says that there is no way, or that others may write the program.
-func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
+func Plan(w Way, environ []string, how How) (deploy.Plan, error) {
 	c := deploy.Command{Name: nameCommand, Phase: deploy.PhaseRenew, Argv: w.Command, Env: environ}
 	switch {
 	case w.Certbot != nil:
-		c.Name, c.Argv = nameCertbot, w.Certbot.argv(force)
+		c.Name, c.Argv = nameCertbot, w.Certbot.argv(how)
 		c.Env, c.EnvDiff = w.Certbot.environ(environ)
 	case len(w.Command) == 0:
 		return deploy.Plan{}, ErrNoWay
@@ -71,7 +82,7 @@ func Plan(w Way, environ []string, force bool) (deploy.Plan, error) {
 }
 
 // argv is certbot's command line. It does not sleep, because whoever asks has waited already.
-func (c Certbot) argv(force bool) []string {
+func (c Certbot) argv(how How) []string {
 	argv := []string{
 		"certbot", "renew", "--cert-name", c.Lineage, "--config-dir", c.ConfigDir,
 	}
@@ -82,8 +93,11 @@ func (c Certbot) argv(force bool) []string {
 		argv = append(argv, "--logs-dir", c.LogsDir)
 	}
 	argv = append(argv, "--no-random-sleep-on-renew", "--non-interactive")
-	if force {
+	if how.Force {
 		argv = append(argv, "--force-renewal")
+	}
+	if how.NewKey {
+		argv = append(argv, "--new-key")
 	}
 	return append(argv, c.Args...)
 }

@@ -20,7 +20,7 @@ func TestPlanOfCertbot(t *testing.T) {
 	for _, tt := range []struct {
 		about string
 		way   renew.Certbot
-		force bool
+		how   renew.How
 		argv  string
 		env   []string
 		added []string
@@ -28,31 +28,37 @@ func TestPlanOfCertbot(t *testing.T) {
 		{
 			"as certbot's timer runs it, for one lineage",
 			renew.Certbot{Lineage: "shop", ConfigDir: "/etc/letsencrypt"},
-			false,
+			renew.How{},
 			"certbot renew --cert-name shop --config-dir /etc/letsencrypt --no-random-sleep-on-renew --non-interactive", environ, nil,
 		},
 		{
 			"a tree elsewhere has its locks elsewhere",
 			renew.Certbot{Lineage: "shop", ConfigDir: "/srv/le", WorkDir: "/srv/work", LogsDir: "/srv/logs"},
-			false,
+			renew.How{},
 			"certbot renew --cert-name shop --config-dir /srv/le --work-dir /srv/work --logs-dir /srv/logs --no-random-sleep-on-renew --non-interactive", environ, nil,
 		},
 		{
 			"by force it need not be due",
 			renew.Certbot{Lineage: "shop", ConfigDir: "/c", Args: []string{"-v"}},
-			true,
+			renew.How{Force: true},
 			"certbot renew --cert-name shop --config-dir /c --no-random-sleep-on-renew --non-interactive --force-renewal -v", environ, nil,
+		},
+		{
+			"a denied key is not used again",
+			renew.Certbot{Lineage: "shop", ConfigDir: "/c"},
+			renew.How{Force: true, NewKey: true},
+			"certbot renew --cert-name shop --config-dir /c --no-random-sleep-on-renew --non-interactive --force-renewal --new-key", environ, nil,
 		},
 		{
 			"variables are added, and shown by name",
 			renew.Certbot{Lineage: "shop", ConfigDir: "/c", Env: map[string]string{"B": "secret", "A": "x"}},
-			false,
+			renew.How{},
 			"certbot renew --cert-name shop --config-dir /c --no-random-sleep-on-renew --non-interactive",
 			append(slices.Clone(environ), "A=x", "B=secret"),
 			[]string{"A", "B"},
 		},
 	} {
-		plan, err := renew.Plan(renew.Way{Certbot: &tt.way}, environ, tt.force)
+		plan, err := renew.Plan(renew.Way{Certbot: &tt.way}, environ, tt.how)
 		if err != nil || len(plan.Commands) != 1 || len(plan.Files) != 0 {
 			t.Errorf("%s: %+v, %v", tt.about, plan, err)
 			continue
@@ -74,21 +80,21 @@ func TestPlanOfACommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	way := renew.Way{Command: []string{program, "shop"}}
-	plan, err := renew.Plan(way, nil, true)
+	plan, err := renew.Plan(way, nil, renew.How{Force: true})
 	if err != nil || !slices.Equal(plan.Commands[0].Argv, way.Command) {
 		t.Errorf("%+v, %v: a command is run as it is", plan, err)
 	}
-	other, err := renew.Plan(renew.Way{Command: []string{program, "mail"}}, nil, true)
+	other, err := renew.Plan(renew.Way{Command: []string{program, "mail"}}, nil, renew.How{Force: true})
 	if err != nil || other.Basis == plan.Basis {
 		t.Errorf("another command has the same basis %s, %v", other.Basis, err)
 	}
 	if err := os.Chmod(program, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := renew.Plan(way, nil, false); err == nil || !strings.Contains(err.Error(), "may be written by others") {
+	if _, err := renew.Plan(way, nil, renew.How{}); err == nil || !strings.Contains(err.Error(), "may be written by others") {
 		t.Errorf("a program that others may write: %v", err)
 	}
-	if _, err := renew.Plan(renew.Way{}, nil, false); !errors.Is(err, renew.ErrNoWay) {
+	if _, err := renew.Plan(renew.Way{}, nil, renew.How{}); !errors.Is(err, renew.ErrNoWay) {
 		t.Errorf("without a way: %v", err)
 	}
 }

@@ -23,10 +23,12 @@ type Candidate struct {
 	Origin   Origin
 	Stored   certmedic.Stored    // as a source would hold it, to be deployed from there
 	Problems []certmedic.Finding // critical findings of its chain, its names and its key
-	Denied   bool                // its key is on the deny list
-	Broken   string              // why it cannot be read; empty: it can
-	Unknown  string              // why it could not be found out whether it is revoked; empty: it was, or nothing says how
-	Recalled string              // why its CA wants it gone: its window moved earlier than it was, or has an explanation
+
+	ChainEnds time.Time // when the best path above its leaf ends; zero: there is none, or it is not known
+	Denied    bool      // its key is on the deny list
+	Broken    string    // why it cannot be read; empty: it can
+	Unknown   string    // why it could not be found out whether it is revoked; empty: it was, or nothing says how
+	Recalled  string    // why its CA wants it gone: its window moved earlier than it was, or has an explanation
 }
 
 // Leaf returns the facts of the candidate's leaf, and whether there are any.
@@ -38,7 +40,6 @@ type Need struct {
 	Names  []string              // which have to be covered
 	Bad    certmedic.Fingerprint // the version that is to be left
 	Dire   bool                  // what is served is invalid, so that a shorter rest of life is better than nothing
-	Ends   time.Time             // when what is served ends
 	Wanted certmedic.Fingerprint // by hand: the version, or a beginning of it; empty: the best
 }
 
@@ -64,7 +65,8 @@ type Loan struct {
 	Way         Way                   `json:"way"`
 	Action      string                `json:"action"` // ID of the rollback in the journal
 	Since       time.Time             `json:"since"`
-	Until       time.Time             `json:"until"`  // the deadline: before the lent version ends
-	Count       int                   `json:"count"`  // rollbacks in a row for one cause
-	Pinned      bool                  `json:"pinned"` // certbot is kept from renewing, until this ends
+	Until       time.Time             `json:"until"`      // the deadline: before the lent version ends
+	NotBefore   time.Time             `json:"not_before"` // of the version that is lent
+	Count       int                   `json:"count"`      // rollbacks in a row for one cause
+	Pinned      bool                  `json:"pinned"`     // certbot is kept from renewing, until this ends
 }

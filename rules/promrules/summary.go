@@ -36,7 +36,7 @@ func summary(r rules.Rule, s scope) string {
 	var none *absent
 	data := map[string]any{
 		"Subject": subject, "Certificate": placeholders(s, certmedic.AboutCertificate),
-		"ExpiresIn": none, "Members": none, "Labels": none, "Reason": none, "Stage": none,
+		"ExpiresIn": none, "Members": none, "Labels": none, "Reason": none, "Stage": none, "Approval": none,
 	}
 	if err := t.Execute(&b, data); err != nil || strings.Contains(b.String(), unknown) {
 		return fallback

@@ -131,11 +131,11 @@ unless group by (job, instance, certificate) (certmedic_stage{certificate!="",st
 		},
 		{
 			"a number without a series is asked for only where 0 would count", `certificate.hook_exit_code != 0`,
-			`max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!=""}) != 0`, "",
+			`max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!="",rehearsal=""}) != 0`, "",
 		},
 		{
 			"here it counts", `certificate.hook_exit_code == 0 && certificate.stage == "stored"`,
-			`(max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!=""}) or 0 * group by (job, instance, certificate) (certmedic_leader{certificate!=""})) == 0
+			`(max by (job, instance, certificate) (certmedic_hook_last_exit_code{certificate!="",rehearsal=""}) or 0 * group by (job, instance, certificate) (certmedic_leader{certificate!=""})) == 0
 and group by (job, instance, certificate) (certmedic_stage{certificate!="",stage="stored"} == 1)`, "",
 		},
 		{

@@ -56,7 +56,7 @@ func meanings() map[string]meaning {
 		"certificate.drift_age":       {managed: true, zero: true, number: form{"max by () (certmedic_drift_seconds{})", bindsAtom}},
 		"certificate.split":           {seen: true, yes: form{"count by () (group by (,sha256) (certmedic_served_info{})) > 1", bindsCompare}},
 		"certificate.stage":           {managed: true, series: "certmedic_stage{}", label: "stage", value: " == 1"},
-		"certificate.hook_exit_code":  {managed: true, zero: true, number: form{"max by () (certmedic_hook_last_exit_code{})", bindsAtom}},
+		"certificate.hook_exit_code":  {managed: true, zero: true, number: form{`max by () (certmedic_hook_last_exit_code{,rehearsal=""})`, bindsAtom}},
 		"certificate.served_versions": {series: "certmedic_served_info{}", label: "sha256"},
 		"certificate.findings":        {series: `certmedic_finding{,address!=""}`, watched: "certmedic_finding{}", seen: true, label: "code"},
 		"certificate.stored_findings": {series: `certmedic_finding{,address=""}`, label: "code"},
@@ -78,6 +78,9 @@ func meanings() map[string]meaning {
 )`, bindsAtom}},
 		"certificate.renewal_due_in": {number: form{"min by () (certmedic_renewal_due_timestamp_seconds{}) - time()", bindsAdd}},
 		"certificate.ari_ends_in":    {number: form{"min by () (certmedic_ari_window_end_timestamp_seconds{}) - time()", bindsAdd}},
+
+		"certificate.loan":         {managed: true, yes: form{"group by () (certmedic_rollback_deadline_timestamp_seconds{})", bindsAtom}},
+		"certificate.loan_ends_in": {managed: true, number: form{"min by () (certmedic_rollback_deadline_timestamp_seconds{}) - time()", bindsAdd}},
 
 		"endpoint.address":       {series: "certmedic_probe_last_timestamp_seconds{}", label: "endpoint"},
 		"endpoint.findings":      {series: "certmedic_finding{}", label: "code"},
@@ -104,8 +107,7 @@ func meanings() map[string]meaning {
 		"fleet.queue_age":       {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
 		"fleet.rule_errors":     {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
 		"fleet.failing_receivers": {
-			series: `increase(certmedic_notifications_total{,outcome=~"rejected|dropped|retried"}` + errorWindow + `) > 0`, label: "receiver",
-			note: "a receiver counts as failing for 5 min after an attempt that failed",
+			series: "certmedic_receiver_failing{} > 0", label: "receiver",
 		},
 	}
 }

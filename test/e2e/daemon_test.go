@@ -25,6 +25,8 @@ type plan struct {
 	deploy string // the value of the certificate's `deploy`; empty: certbot's hooks
 	allow  string // what is allowed; empty: redeploy
 	rules  string // a file of rules beside the shipped ones; empty: none
+	adjust string // changes to the shipped rules, in YAML; empty: none
+	limits string // further settings of `remediation`, in YAML; empty: as they are by default
 }
 
 // watch configures certmedic, starts it as the service that it ships, and waits until it
@@ -44,10 +46,13 @@ func (w *world) configure(p plan) {
 	if p.deploy != "" {
 		p.deploy = "    deploy: " + p.deploy + "\n"
 	}
-	if p.rules != "" {
-		p.rules = "rules: {files: [" + p.rules + "]}\n"
+	if p.rules != "" || p.adjust != "" {
+		p.rules = "rules: {files: [" + p.rules + "], adjust: {" + p.adjust + "}}\n"
 	}
-	w.WriteFile(configFile, fmt.Appendf(nil, `remediation: {mode: %s}
+	if p.limits != "" {
+		p.limits = ", " + p.limits
+	}
+	w.WriteFile(configFile, fmt.Appendf(nil, `remediation: {mode: %s%s}
 probe: {interval: 2s}
 certificates:
   - name: %s
@@ -56,7 +61,7 @@ certificates:
     remediation: {mode: auto, allow: [%s]}
 %s%salerting:
   receivers: [{name: log, log: {}}, {name: hook, webhook: {url: "%s"}}]
-`, p.mode, name, domain, domain, cmp.Or(p.allow, "redeploy"), p.deploy, p.rules, w.alerts.url), 0o644)
+`, p.mode, p.limits, name, domain, domain, cmp.Or(p.allow, "redeploy"), p.deploy, p.rules, w.alerts.url), 0o644)
 }
 
 // start starts certmedic by the unit that it ships.

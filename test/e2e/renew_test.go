@@ -65,8 +65,8 @@ func TestLateCertificateIsRenewedByCertbot(t *testing.T) {
 	if got := w.metric(`certmedic_actions_total{action="renew",outcome="healed"}`); got != "1" {
 		t.Errorf("certmedic_actions_total says %q", got)
 	}
-	if r := w.certmedic("renew", name, "--dry-run"); r.Code != 0 || !strings.Contains(r.Stdout, "run      renew: certbot renew --cert-name "+domain) || w.orders() != orders+1 {
-		t.Errorf("a dry run exits %d, after %d orders:\n%s%s", r.Code, w.orders(), r.Stdout, r.Stderr)
+	if r := w.certmedic("renew", name, "--plan"); r.Code != 0 || !strings.Contains(r.Stdout, "run      renew: certbot renew --cert-name "+domain) || w.orders() != orders+1 {
+		t.Errorf("--plan exits %d, after %d orders:\n%s%s", r.Code, w.orders(), r.Stdout, r.Stderr)
 	}
 }
 

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -40,6 +41,7 @@ type world struct {
 type setting struct {
 	days    int    // lifetime of certificates; certbot renews from 30 days before their end
 	certbot string // further arguments of the first `certbot certonly`
+	layer   string // the packages of the host; empty: web
 }
 
 // newWorld builds a world, in which nothing is wrong and certmedic does not run yet.
@@ -50,7 +52,7 @@ func newWorld(t *testing.T, s setting) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := network.Boot(testhost.Spec{Name: "web", Layer: "web", Binds: []string{dir}})
+	host := network.Boot(testhost.Spec{Name: "web", Layer: cmp.Or(s.layer, "web"), Binds: []string{dir}})
 	w := &world{Host: host, t: t, tools: dir}
 	w.alerts = listen(t, host)
 	if s.days == 0 {

@@ -33,7 +33,7 @@ func (s *stage) startCertmedic(ctx context.Context) error {
 	listen := net.JoinHostPort("127.0.0.1", fmt.Sprint(webPort))
 	s.web = "http://" + listen
 	s.certmedic, err = spawn("certmedic", s.folder.at("logs", "certmedic.log"),
-		s.o.Certmedic, "--config", config, "serve", "--web.listen-address", listen)
+		s.o.Certmedic, "--config", config, "serve", "--log.syslog=false", "--web.listen-address", listen)
 	if err != nil {
 		return err
 	}

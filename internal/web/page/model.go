@@ -170,6 +170,8 @@ func about(v watchdog.View) string {
 		parts = append(parts, "certbot lineage")
 	case v.Source == certmedic.SourceFiles:
 		parts = append(parts, "PEM files")
+	case v.Source == certmedic.SourceACME:
+		parts = append(parts, "issued by certmedic")
 	}
 	for _, k := range slices.Sorted(maps.Keys(v.Labels)) {
 		parts = append(parts, k+"="+v.Labels[k])

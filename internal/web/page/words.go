@@ -159,6 +159,8 @@ func outcome(o certmedic.Outcome) (certmedic.Status, string) {
 	switch o.Kind {
 	case certmedic.OutcomeHealed:
 		return certmedic.StatusOK, "healed"
+	case certmedic.OutcomeRehearsed:
+		return certmedic.StatusOK, "rehearsed"
 	case certmedic.OutcomeUnverified:
 		return certmedic.StatusWarning, "acted, unverified"
 	case certmedic.OutcomeFailed:

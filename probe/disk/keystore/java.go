@@ -102,7 +102,7 @@ func readLong(in, out *cryptobyte.String) bool {
 }
 
 func (e *Entry) add(der []byte) {
-	cert, err := x509.ParseCertificate(der)
+	cert, err := x509.ParseCertificate(bytes.Clone(der)) // whoever read the file wipes it, and the certificate keeps its bytes
 	if err != nil {
 		e.Problems = append(e.Problems, err)
 		return
