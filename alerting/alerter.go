@@ -22,8 +22,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/certmedic/certmedic"
 )
 
 const (
@@ -42,6 +40,10 @@ type Options struct {
 	// it; those of which nobody was to be told yet have no Step. What the outbox says that
 	// receivers know is held against them: they are told what they missed, and of what ended.
 	Open []Event
+
+	// Acknowledged returns who looks after conversations, by the conversation, as it is kept
+	// elsewhere. What receivers know of it is held against that, see TellAcks; nil: it is not.
+	Acknowledged func() map[string]Ack
 
 	// Silenced reports whether people are not to be told of an event now; nil: never. What was
 	// silenced is told by Unmute, if it fires still.
@@ -143,7 +145,7 @@ func (a *Alerter) pipeline(name string) Stage {
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
 	return Series{
-		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.quiet(name, e, now) }, drop: drop},
+		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.Quiet(name, e, now) }, drop: drop},
 		group{queue: q, wait: a.opts.GroupWait, drop: drop, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
 		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: drop},
@@ -163,9 +165,9 @@ func (a *Alerter) settler(name string) func([]Item, error) {
 	}
 }
 
-// quiet reports whether a receiver is not told of an event now: because of a silence, or because
+// Quiet reports whether a receiver is not told of an event now: because of a silence, or because
 // its routes want it told at another time.
-func (a *Alerter) quiet(name string, e Event, now time.Time) bool {
+func (a *Alerter) Quiet(name string, e Event, now time.Time) bool {
 	if a.opts.Silenced(e, now) {
 		return true
 	}
@@ -243,26 +245,10 @@ func (a *Alerter) diverter(name string) func([]Item, error) {
 // Call it when a silence ends, and now and then, because silences run out and hours come.
 func (a *Alerter) Unmute(now time.Time) {
 	for name, q := range a.queues {
-		for _, e := range q.unmute(func(e Event) bool { return a.quiet(name, e, now) }) {
+		for _, e := range q.unmute(func(e Event) bool { return a.Quiet(name, e, now) }) {
 			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
-}
-
-// Acknowledge tells everybody who knows of a conversation that somebody looks after it. It
-// reports whether anybody does.
-func (a *Alerter) Acknowledge(conversation string, ack Ack) bool {
-	known := false
-	for name, q := range a.queues {
-		e, ok := q.newestIn(conversation)
-		if !ok {
-			continue
-		}
-		known = true
-		e.Kind, e.Time, e.Ack, e.Step = KindAcknowledged, ack.At, &ack, certmedic.Step{}
-		a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
-	}
-	return known
 }
 
 // drop takes an item that will not be sent out of the outbox.

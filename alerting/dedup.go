@@ -23,7 +23,7 @@ const (
 	ReasonResolved Reason = "resolved"
 	ReasonNews     Reason = "news" // about the certificate
 
-	ReasonAcknowledged Reason = "acknowledged"
+	ReasonAcknowledged Reason = "acknowledged" // or not any more
 )
 
 // The reasons not to send an event.
@@ -57,7 +57,7 @@ func decide(t told, e Event, unsent bool) Reason {
 	switch {
 	case e.Kind.News():
 		return ReasonNews
-	case e.Kind == KindAcknowledged:
+	case e.Kind.acks():
 		return ReasonAcknowledged
 	case e.Kind == KindResolved:
 		if t.state == rejected || t.state == unknown && unsent {

@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -29,7 +30,11 @@ func (a *Alerter) beat(ctx context.Context, name string) {
 	for ctx.Err() == nil && !a.hurrying() {
 		why, next := a.beatOnce(ctx, name)
 		if why != said {
-			a.opts.Log.Warn("heartbeat", "receiver", name, "missed", why != "", "why", why)
+			level := slog.LevelInfo // as at every start, until all was judged once
+			if why != "" && next != whileBlind {
+				level = slog.LevelWarn
+			}
+			a.opts.Log.Log(ctx, level, "heartbeat", "receiver", name, "missed", why != "", "why", why)
 			said = why
 		}
 		if sleep(ctx, next, a.hurry) != nil {

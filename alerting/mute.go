@@ -35,7 +35,7 @@ func (m mute) Exec(_ context.Context, b Batch) (Batch, error) {
 // speaks reports whether an event is told although there are silences.
 func (m mute) speaks(e Event, now time.Time) bool {
 	switch {
-	case e.Kind == KindAcknowledged:
+	case e.Kind.acks():
 		return true
 	case e.Kind == KindResolved && m.queue.muted(e):
 		known := m.queue.knownIn(e.Conversation())

@@ -122,8 +122,8 @@ func (n notify) notificationOf(b Batch, items []Item) Notification {
 	for _, it := range items {
 		out.Events = append(out.Events, n.texts(it.Event))
 		out.Again = out.Again || it.again
-		if it.Event.Kind == KindAcknowledged {
-			out.Ack = it.Event.Ack
+		if it.Event.Kind.acks() {
+			out.Ack = it.Event.looksAfter()
 		}
 	}
 	return out

@@ -26,7 +26,12 @@ type Route struct {
 }
 
 // Pattern reads a regular expression that has to fit all of a label's value.
-func Pattern(text string) (*regexp.Regexp, error) { return regexp.Compile("^(?s:" + text + ")$") }
+func Pattern(text string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(text); err != nil { // by itself: it may not end the group below
+		return nil, err
+	}
+	return regexp.Compile("^(?s:" + text + ")$")
+}
 
 // hearers returns who hears of an event at a time, and who hears of it later, when the hours of
 // their routes say so. Routes are tried in order, and the first that fits decides, unless it

@@ -87,6 +87,7 @@ func (a *Alerter) catchUp() {
 		}
 	}
 	a.opts.Open = nil
+	a.TellAcks(now)
 }
 
 // requeue queues what an earlier run has not delivered.

@@ -9,6 +9,7 @@ import (
 )
 
 // Previewer is implemented by notifiers that can show what they would send, without sending it.
+// Preview changes nothing, and may be called by any goroutine.
 type Previewer interface {
 	Preview(n Notification) ([]byte, error)
 }

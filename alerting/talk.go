@@ -81,8 +81,10 @@ func (q *queue) remember(e Event, state delivery) {
 	defer q.mu.Unlock()
 	conversation := e.Conversation()
 	switch {
-	case e.Kind == KindAcknowledged && state != rejected:
-		q.talkOf(conversation).ack = e.Ack
+	case e.Kind.acks():
+		if state != rejected {
+			q.talkOf(conversation).ack = e.looksAfter()
+		}
 	case e.Kind == KindResolved && state != attempted:
 		if t := q.talks[conversation]; t != nil {
 			delete(t.told, e.Incident.ID)

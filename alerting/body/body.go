@@ -81,7 +81,7 @@ func Of(n alerting.Notification, e alerting.Event) Body {
 	if !e.Certificate.NotBefore.IsZero() {
 		b.NotBefore = utc(e.Certificate.NotBefore)
 	}
-	if ack := cmp.Or(e.Ack, n.Ack); ack != nil {
+	if ack := cmp.Or(e.Ack, n.Ack); ack != nil && e.Kind != alerting.KindUnacknowledged {
 		b.AcknowledgedBy = ack.By
 	}
 	return b

@@ -92,7 +92,7 @@ func (n *Notifier) Notify(ctx context.Context, note alerting.Notification) (retr
 
 // isAlert reports whether an event is about the conversation's alert.
 func isAlert(e alerting.Event) bool {
-	return isState(e) || e.Kind == alerting.KindAcknowledged
+	return isState(e) || e.Kind == alerting.KindAcknowledged || e.Kind == alerting.KindUnacknowledged
 }
 
 // isState reports whether an event is about an incident.

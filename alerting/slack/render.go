@@ -423,6 +423,14 @@ func who(a *alerting.Ack) string {
 	return oneLine(a.By) + prefixed(" via ", oneLine(a.Via))
 }
 
+// takenBackBy says who took an acknowledgement back; empty: nobody, its time was over.
+func takenBackBy(a *alerting.Ack) string {
+	if a == nil || a.By == "" {
+		return ""
+	}
+	return who(a)
+}
+
 // prefixed joins two texts, neither of which is shown without the other.
 func prefixed(a, b string) string {
 	if a == "" || b == "" {

@@ -36,7 +36,10 @@ type Notifier struct {
 	beat   memory // of the heartbeat's message, which Slack keeps
 }
 
-var _ alerting.Notifier = (*Notifier)(nil)
+var (
+	_ alerting.Notifier  = (*Notifier)(nil)
+	_ alerting.Previewer = (*Notifier)(nil)
+)
 
 // New returns a notifier. Where client is nil it makes one of its own, which uses the proxy
 // of the environment.
@@ -118,7 +121,7 @@ func (t *telling) neverTold() bool {
 		return false
 	}
 	for _, e := range t.of.Events {
-		if e.Kind != alerting.KindResolved && e.Kind != alerting.KindAcknowledged || e.Undelivered != "" {
+		if e.Kind != alerting.KindResolved && e.Kind != alerting.KindAcknowledged && e.Kind != alerting.KindUnacknowledged || e.Undelivered != "" {
 			return false
 		}
 	}

@@ -112,6 +112,8 @@ func (t *telling) line(e alerting.Event) string {
 		return fmt.Sprintf("%s %s  Resolved: %s", signResolved, at, what)
 	case alerting.KindAcknowledged:
 		return fmt.Sprintf("%s %s  Acknowledged by %s", signAck, at, who(e.Ack))
+	case alerting.KindUnacknowledged:
+		return fmt.Sprintf("%s %s  No longer acknowledged%s", signAck, at, prefixed(", by ", takenBackBy(e.Ack)))
 	case alerting.KindFiring, alerting.KindUpdate:
 		return fmt.Sprintf("%s %s  %s: %s. %s", sign(e.Severity), at, title(string(e.Severity)), what, oneLine(e.Incident.Reason))
 	}

@@ -11,6 +11,7 @@ import (
 type Receiver struct {
 	Name         string        `yaml:"name" required:"true" doc:"The name of the receiver, unique, of letters, digits and the signs . _ * and -."`
 	Heartbeat    bool          `yaml:"heartbeat,omitempty" doc:"Whether a sign of life is sent to it regularly, so that it can tell when certmedic itself is dead. The settings of each kind take this key, too."`
+	TextsFile    string        `yaml:"texts_file,omitempty" form:"path" doc:"A file with templates, in the language of Go's text/template, of what it is told about an incident: those that it defines as summary and as reason stand for these texts, each as plain text. See docs/webhooks.md for the data."`
 	Log          *Log          `yaml:"log,omitempty" doc:"Write to the daemon's own log."`
 	Slack        *Slack        `yaml:"slack,omitempty" doc:"Post to a channel of Slack."`
 	PagerDuty    *PagerDuty    `yaml:"pagerduty,omitempty" doc:"Page by the Events API of PagerDuty."`
@@ -41,7 +42,7 @@ type Log struct{}
 type Slack struct {
 	TokenFile         string            `yaml:"token_file,omitempty" form:"path" doc:"A file with the token of a bot (xoxb-...). Others may not read it."`
 	Channel           string            `yaml:"channel,omitempty" doc:"The channel, as #name or, better, as its ID."`
-	AppTokenFile      string            `yaml:"app_token_file,omitempty" form:"path" doc:"A file with the token of the app (xapp-...): messages get buttons, and what people press comes through Socket Mode, for which no port has to be open. Others may not read it."`
+	AppTokenFile      string            `yaml:"app_token_file,omitempty" form:"path" doc:"A file with the token of the app (xapp-...): messages get buttons, and what people press comes through Socket Mode, for which no port has to be open. Each certmedic needs an app of its own, because Slack gives a click to one connection of an app only. Others may not read it."`
 	SigningSecretFile string            `yaml:"signing_secret_file,omitempty" form:"path" doc:"A file with the app's signing secret: messages get buttons, and what people press comes to /api/v1/slack/interactions. Others may not read it."`
 	WebhookURLFile    string            `yaml:"webhook_url_file,omitempty" form:"path" doc:"A file with the URL of an incoming webhook, in place of a token: messages are posted, never edited, and have no buttons. Others may not read it."`
 	APIURL            URL               `yaml:"api_url,omitempty" form:"url" doc:"Another address of the Web API, for tests. Empty: https://slack.com/api/."`

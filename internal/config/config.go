@@ -292,7 +292,7 @@ type Alerting struct {
 	GroupWait time.Duration `yaml:"group_wait" doc:"How long to wait for further incidents of the same episode before the first message."`
 	Receivers []Receiver    `yaml:"receivers" doc:"The ways to tell people. Absent: one, named log."`
 	Routes    []Route       `yaml:"routes" doc:"Which incidents go to which receivers; the first route that matches is taken. Absent: everything goes to every receiver."`
-	Fallback  []string      `yaml:"fallback,omitempty" doc:"The receivers that are told what another one rejected for good."`
+	Fallback  []string      `yaml:"fallback,omitempty" doc:"The receivers that are told what another one rejected for good, and what fires while all who should hear of it fail."`
 
 	ExternalURL URL `yaml:"external_url,omitempty" form:"url" doc:"The address of certmedic's own page as people reach it; messages link to it. Empty: no links."`
 	RunbookURL  URL `yaml:"runbook_url,omitempty" form:"url" doc:"What stands in front of the name of a rule's runbook to make its address, such as https://wiki.example.com/certmedic/. Empty: only runbooks that are addresses themselves are linked."`
@@ -300,7 +300,11 @@ type Alerting struct {
 
 // Route sends incidents to receivers.
 type Route struct {
-	Match  map[string]string `yaml:"match,omitempty" doc:"What an incident must have: certificate, rule, severity, or a label, each with its value. Empty matches everything."`
-	To     []string          `yaml:"to" required:"true" doc:"The names of the receivers."`
-	Events bool              `yaml:"events,omitempty" doc:"Whether events that are no incident (renewed, deployed) are sent, too."`
+	Match       map[string]string `yaml:"match,omitempty" doc:"What an incident must have: certificate, rule, severity, or a label, each with its value. Empty matches everything."`
+	MatchRE     map[string]string `yaml:"match_re,omitempty" doc:"The same with regular expressions, each of which has to fit all of the value. A label that is not there is empty."`
+	To          []string          `yaml:"to" required:"true" doc:"The names of the receivers."`
+	Events      bool              `yaml:"events,omitempty" doc:"Whether events that are no incident (renewed, deployed, rolled_back), and incidents of severity info, are sent, too."`
+	Windows     []string          `yaml:"windows,omitempty" doc:"The times of the week at which the route is there, such as Mon-Fri 08:00-18:00 Europe/Berlin, as for remediation.windows. At other times the next route is tried; what none takes waits for these times. Empty: always."`
+	MuteWindows []string          `yaml:"mute_windows,omitempty" doc:"Times of the week in which what fires waits, and is told when they have ended if it still fires. The end of what was told is told at any time."`
+	Continue    bool              `yaml:"continue,omitempty" doc:"Whether the routes behind this one are tried, too."`
 }

@@ -50,6 +50,7 @@ type fileChecker struct{ *report }
 
 // receiver looks at the files of a way to tell people.
 func (f *fileChecker) receiver(key string, r Receiver) {
+	f.unchanged(key+".texts_file", r.TextsFile)
 	if s := r.Slack; s != nil {
 		f.secret(key+".slack.token_file", s.TokenFile)
 		f.secret(key+".slack.app_token_file", s.AppTokenFile)

@@ -17,6 +17,8 @@ func (v *validator) alerting(a Alerting) {
 		key := fmt.Sprintf("alerting.receivers[%d]", i)
 		v.name(key+".name", r.Name, names)
 		v.receiver(key, r)
+		v.heartbeat(key, r)
+		v.path(key+".texts_file", r.TextsFile)
 	}
 	for i, r := range a.Routes {
 		v.route(fmt.Sprintf("alerting.routes[%d]", i), r, names)
@@ -33,6 +35,9 @@ func (v *validator) route(key string, r Route, receivers map[string]string) {
 	for i, name := range r.To {
 		v.receiverName(fmt.Sprintf("%s.to[%d]", key, i), name, receivers)
 	}
+	v.patterns(key+".match_re", r.MatchRE)
+	v.windows(key+".windows", r.Windows)
+	v.windows(key+".mute_windows", r.MuteWindows)
 }
 
 func (v *validator) receiverName(key, name string, receivers map[string]string) {

@@ -131,13 +131,13 @@ func (v *validator) mail(key string, e *Email) {
 		v.errorf(key+".password_file", "needs a username")
 	case e.Username != "" && e.PasswordFile == "":
 		v.errorf(key+".username", "needs a password_file")
-	case e.Username != "" && e.encryption() == "none":
+	case e.Username != "" && e.Encryption() == "none":
 		v.errorf(key+".username", "nobody logs in where mail is not encrypted; set tls to starttls or tls")
 	}
 }
 
-// encryption returns how mail is encrypted, where it is left open, too.
-func (e Email) encryption() string {
+// Encryption returns how mail is encrypted on its way to the server, where that is left open, too.
+func (e Email) Encryption() string {
 	if e.TLS != "" {
 		return e.TLS
 	}

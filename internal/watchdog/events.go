@@ -266,6 +266,9 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 	defer w.mu.Unlock()
 	e.copies = copies
 	e.acted(a)
+	if a.Kind == certmedic.ActionRollback && a.Outcome.Kind == certmedic.OutcomeHealed {
+		w.o.Tell(News{Kind: NewsRolledBack, Time: a.EndedAt, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
+	}
 	w.judgeLocked(e, time.Now())
 }
 

@@ -124,7 +124,7 @@ func joined(all map[string]rules.Support, order []string) rules.Support {
 func whyFailing(failing map[string]string) rules.Support {
 	s := rules.Support{Members: slices.Sorted(maps.Keys(failing))}
 	for _, name := range s.Members[:min(len(s.Members), maxErrorLines)] {
-		s.Evidence = append(s.Evidence, certmedic.Evidence{Source: "receiver " + name, Line: failing[name]})
+		s.Evidence = append(s.Evidence, certmedic.Evidence{Source: "receiver " + name, Line: failing[name], Output: true})
 	}
 	return s
 }

@@ -85,6 +85,8 @@ const (
 	NewsIncident NewsKind = "incident" // a transition of an incident
 	NewsRenewed  NewsKind = "renewed"  // a source holds a new version
 	NewsDeployed NewsKind = "deployed" // the newest version is served everywhere
+
+	NewsRolledBack NewsKind = "rolled_back" // an earlier version is served again
 )
 
 // News is something that people may be told.

@@ -64,7 +64,6 @@ type Server struct {
 type channel struct {
 	id, name string
 	closed   string // the error that posting gives; empty: none
-	frozen   string // the error that editing gives; empty: none
 	messages []*Message
 	free     time.Time // when it has taken all that it was sent, at its pace
 }
