@@ -16,7 +16,7 @@ run: build ## see it heal a certificate whose deploy hook failed (ONCE=1: end by
 
 .PHONY: test
 test: ## lint, unit tests, end-to-end tests, with their own set-up
-	scripts/test lint unit e2e
+	scripts/test lint unit race e2e
 
 .PHONY: lint
 lint: ## gofumpt, go vet, staticcheck, shellcheck
@@ -25,6 +25,10 @@ lint: ## gofumpt, go vet, staticcheck, shellcheck
 .PHONY: test-unit
 test-unit: ## the tests that need nothing but Go
 	scripts/test unit
+
+.PHONY: test-race
+test-race: ## the same with the race detector
+	scripts/test race
 
 .PHONY: test-e2e
 test-e2e: ## the tests on throwaway hosts with real services (root and Debian)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,10 +115,12 @@ func (r *Remediator) weigh(ctx context.Context, q Request, sight Sight, disagree
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
 	cs.Down = down(sight)
+	cs.Needed = cs.Needed || cs.Down != "" && q.Kind == certmedic.ActionRedeploy && undeployed(sight.Certificate)
 	cs.ServedNewer = slices.ContainsFunc(sight.Addresses, func(a Served) bool { return a.Bound && a.Newer })
 	cs.Rollback, cs.Loan = lend.facts, stands
 	if q.Kind == certmedic.ActionRenew {
 		cs.Attempts, cs.Renewal = 0, renewal(history, q, sight) // a renewal has a patience of its own
+		cs.Renewal.Early = early(plan, sight, now)
 	}
 	c.trial = cs.Failures.HalfOpen(now) && !q.ByHand
 	c.decision, c.asked = guard.Decide(cs), cs
@@ -143,7 +146,7 @@ func (r *Remediator) plan(s Sight, q Request) (deploy.Plan, error) {
 	plan, err, kind := deploy.Plan{}, error(nil), q.Kind
 	switch {
 	case kind == certmedic.ActionRenew:
-		plan, err = r.planRenewal(s, q.Force)
+		plan, err = r.planRenewal(s, q)
 	case len(s.Stored.Chain) == 0, kind == certmedic.ActionRollback: // see [Remediator.considerRollback]
 	case len(s.Certificate.Destinations) > 0:
 		plan, err = deploy.Steps(s.Certificate.Destinations, s.Stored, r.o.Environ, kind == certmedic.ActionReload)
@@ -174,6 +177,18 @@ func need(s Sight) (needed, bound, dire bool) {
 		dire = dire || a.Bound && a.Dire
 	}
 	return needed, bound, dire
+}
+
+// undeployed reports whether a destination lacks a file: its service may wait for that to begin.
+func undeployed(c certmedic.Certificate) bool {
+	for _, d := range c.Destinations {
+		for _, f := range d.Files {
+			if _, err := os.Stat(f.To); errors.Is(err, fs.ErrNotExist) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // attempts counts how often the cure of this plan was tried without healing, since it last
@@ -266,12 +281,6 @@ func (r *Remediator) refuse(q Request, c considered, told told) (certmedic.Actio
 	if leaf, ok := c.sight.Stored.Leaf(); ok {
 		a.Version = leaf.SHA256 // also of a rollback, which is for another one
 	}
-	if leaf, ok := c.sight.Stored.Leaf(); ok {
-		a.Version = leaf.SHA256 // also of a rollback, which is for another one
-	}
-	if leaf, ok := c.sight.Stored.Leaf(); ok {
-		a.Version = leaf.SHA256 // also of a rollback, which is for another one
-	}
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
 	this := refusal{reason: c.decision.Reason, version: c.plan.Version}
 	if err := r.present(q, c, &a, &this); err != nil {
@@ -342,7 +351,7 @@ func (r *Remediator) record(a certmedic.Action) error {
 
 // transaction returns what would carry out a plan; nothing of it has begun.
 func (r *Remediator) transaction(q Request, c considered) *transaction {
-	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand, loan: c.loan}
+	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand, force: q.Force, loan: c.loan}
 	t.action.Outcome.Kind = certmedic.OutcomeRunning
 	t.action.Locks = locksOf(q.Certificate, c)
 	if c.approval.State == approval.Approved {

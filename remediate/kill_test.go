@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate"
+	"github.com/certmedic/certmedic/remediate/lineage"
 )
 
 // TestMain turns the test binary into a certmedic that acts on a world and is killed.
@@ -30,7 +32,18 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if len(os.Args) == 4 && os.Args[1] == "step" {
-		if err := changeLineage(os.Args[3]); err != nil {
+		err := changeLineage(os.Args[3])
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, lineage.ErrHeld):
+			os.Exit(lineage.ExitHeld)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "hold" {
+		if err := holdLock(os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -34,12 +34,18 @@ const basisReturn = "return"
 // reasonReturned is the reason of their outcomes.
 const reasonReturned = "returned"
 
-// loan returns the rollback of a certificate that stands, the zero value where none does.
+// loan returns the rollback of a certificate that stands, one of no version where none does. Whether
+// certbot is kept from renewing is what the disk says of that: a rollback that came to nothing may
+// have left it so.
 func (r *Remediator) loan(certificate string) (rollback.Loan, error) {
 	if r.o.Loans == nil {
 		return rollback.Loan{}, nil
 	}
 	l, _, err := r.o.Loans.Loan(certificate)
+	if err != nil {
+		return l, err
+	}
+	l.Pinned, _, err = lineage.Pinned(r.pinDir(certificate))
 	return l, err
 }
 
@@ -57,7 +63,7 @@ func (r *Remediator) settle(a certmedic.Action, l rollback.Loan, o certmedic.Out
 		r.tellLoan(l.Certificate)
 	default:
 		stands, err := r.loan(a.Certificate)
-		if err == nil && !stands.Pinned && o.Kind != certmedic.OutcomeFailed { // what failed to be taken back is remembered there
+		if err == nil && !stands.Pinned { // else how to take that back is remembered there
 			err = os.RemoveAll(r.pinDir(a.Certificate))
 		}
 		if err != nil {
@@ -124,7 +130,7 @@ func (t *transaction) prepareStep(c *deploy.Command) error {
 	}
 	q.Work = filepath.Join(t.dir, "lineage")
 	if q.Do == lineage.Pin || q.Do == lineage.Unpin {
-		q.Work = t.r.pinDir(t.action.Certificate)
+		q.Work, q.Name = t.r.pinDir(t.action.Certificate), t.action.ID
 	}
 	if err := os.MkdirAll(q.Work, 0o700); err != nil {
 		return err
@@ -254,7 +260,7 @@ func (r *Remediator) returnPin(ctx context.Context, s Sight, l rollback.Loan) (r
 	if err := json.Unmarshal(data, &q); err != nil {
 		return false, fmt.Errorf("reading how certbot was kept from renewing: %w", err)
 	}
-	q.Do = lineage.Unpin
+	q.Do, q.Name = lineage.Unpin, "" // all that there is
 	commands, err := r.lineageSteps([]lineage.Request{q})
 	if err != nil {
 		return false, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/remediate/renew"
 )
@@ -19,13 +20,36 @@ const (
 	reasonProof   = "rehearsal_failed" // at the directory for rehearsals; nothing was ordered of the CA
 )
 
-// planACME plans a renewal at a CA.
-func (r *Remediator) planACME(a renew.ACME, s Sight) (deploy.Plan, error) {
+// mostProofs is how many proofs in a row may fail before an order goes without one: a directory for
+// rehearsals may fail for reasons of its own.
+const mostProofs = 2
+
+// planACME plans a renewal at a CA. People need not wait for a proof.
+func (r *Remediator) planACME(a renew.ACME, s Sight, byHand bool) (deploy.Plan, error) {
 	c, err := r.caseOf(s)
 	if err != nil {
 		return deploy.Plan{}, err
 	}
+	c.Prove = c.Prove && !byHand
 	return renew.PlanACME(a, c)
+}
+
+// proves reports whether the next renewal of a certificate is to prove itself first. History is
+// newest first.
+func proves(history []certmedic.Action, certificate string) bool {
+	unproven := 0
+	for _, a := range history {
+		switch {
+		case a.Certificate != certificate || a.Kind != certmedic.ActionRenew || !guard.Acted(a):
+		case a.Outcome.Reason == reasonProof:
+			if unproven++; unproven == mostProofs {
+				return false
+			}
+		default:
+			return unproven > 0 || renew.Provable(a.Outcome.Reason)
+		}
+	}
+	return unproven > 0
 }
 
 // caseOf returns what a renewal at a CA depends on now.
@@ -37,7 +61,7 @@ func (r *Remediator) caseOf(s Sight) (renew.Case, error) {
 	}
 	leaf, _ := s.Stored.Leaf()
 	_, failed := rests(history, s.Certificate.Name, leaf.Lifetime())
-	return renew.Case{Stored: s.Stored, Failed: failed, Now: now, Environ: r.o.Environ}, nil
+	return renew.Case{Stored: s.Stored, Failed: failed, Prove: failed > 0 && proves(history, s.Certificate.Name), Now: now, Environ: r.o.Environ}, nil
 }
 
 // atCA completes an order by what is known of one that certmedic places itself. The limits that a
@@ -80,8 +104,8 @@ func (t *transaction) ordered(ctx context.Context, o ledger.Order) certmedic.Out
 			continue
 		}
 		if c.Phase == deploy.PhaseRenew {
-			if err := t.r.spend(ledger.KindOrder, o, nil); err != nil {
-				return failed("ledger", err)
+			if stopped := t.take(o); stopped.Kind != "" {
+				return stopped
 			}
 		}
 		run := t.command(ctx, c)
@@ -97,6 +121,52 @@ func (t *transaction) ordered(ctx context.Context, o ledger.Order) certmedic.Out
 		}
 	}
 	return certmedic.Outcome{}
+}
+
+// take writes an order down before it can be placed. It asks again whether it may be: others may have
+// taken what was left, while hooks ran and a proof was made.
+func (t *transaction) take(o ledger.Order) certmedic.Outcome {
+	if t.r.o.Ledger == nil {
+		return certmedic.Outcome{}
+	}
+	answer, err := t.r.o.Ledger.Take(time.Now(), o)
+	if err != nil {
+		return failed("ledger", err)
+	}
+	if d := refusedBy(answer, t.byHand); !d.Allowed() {
+		return certmedic.Outcome{Kind: certmedic.OutcomeFailed, Reason: string(d.Reason), Detail: "nothing was ordered: " + d.Detail}
+	}
+	return certmedic.Outcome{}
+}
+
+// afterKill finishes what a step of certmedic's own was storing when it was ended, or killed: its
+// source may hold the key of another version. ok is false where certmedic was told to end meanwhile.
+func (t *transaction) afterKill(ctx context.Context) (ok bool) {
+	run := renew.Ordered(t.action.Runs)
+	if run.Result != certmedic.RunSignaled && run.Result != certmedic.RunTimedOut {
+		return true
+	}
+	way, err := t.r.o.Renewal(t.before.Certificate)
+	if err == nil && way.ACME == nil {
+		return true
+	}
+	c, errCase := t.r.caseOf(t.before)
+	if err := errors.Join(err, errCase); err != nil {
+		t.r.o.Log.Error("finishing a renewal", "action", t.action.ID, "err", err)
+		return true
+	}
+	return t.finishStoring(ctx, *way.ACME, c)
+}
+
+// finishStoring has a version stored that was being stored, if one was. ok is false where
+// certmedic was told to end meanwhile.
+func (t *transaction) finishStoring(ctx context.Context, way renew.ACME, c renew.Case) (ok bool) {
+	finish, err := way.Finish(c)
+	if err != nil {
+		t.r.o.Log.Error("finishing a renewal", "action", t.action.ID, "err", err)
+		return true
+	}
+	return t.command(ctx, finish).Result != certmedic.RunCancelled
 }
 
 // unproven says that a renewal failed where it costs nothing, and remembers that.
@@ -166,20 +236,15 @@ func (r *Remediator) catchUp(ctx context.Context, a *certmedic.Action) (ok bool)
 		return true
 	}
 	c, errCase := r.caseOf(sight)
-	plan, errPlan := r.planACME(*way.ACME, sight)
+	plan, errPlan := r.planACME(*way.ACME, sight, false)
 	if errCase != nil || errPlan != nil {
 		r.o.Log.Error("finishing a renewal", "action", a.ID, "err", errors.Join(errCase, errPlan))
 		return true
 	}
 	t := &transaction{r: r, action: *a, plan: plan, before: sight, dir: r.runDir(*a)}
 	defer func() { *a = t.action }()
-	if run := renew.Ordered(a.Runs); run.PID != 0 && !run.Succeeded() {
-		finish, err := way.ACME.Finish(c)
-		if err != nil {
-			r.o.Log.Error("finishing a renewal", "action", a.ID, "err", err)
-		} else if t.command(ctx, finish).Result == certmedic.RunCancelled {
-			return false
-		}
+	if run := renew.Ordered(a.Runs); run.PID != 0 && !run.Succeeded() && !t.finishStoring(ctx, *way.ACME, c) {
+		return false
 	}
 	return len(t.action.Runs) == 0 || t.after(ctx) != nil
 }

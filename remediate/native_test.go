@@ -25,7 +25,7 @@ const (
 echo "certmedic: some challenges have failed" >&2
 exit 1
 `
-	isPaused = `echo 'certmedic-result: {"directory":"https://ca.test/dir","account":"ops@shop.test","kind":"paused","lines":["paused: unpause at https://ca.test/unpause"]}'
+	isPaused = `echo 'certmedic-result: {"directory":"https://ca.test/dir","account":"ops@shop.test","kind":"paused","lines":["paused: placing the order","to unpause: https://ca.test/unpause?jwt=x"]}'
 exit 1
 `
 )
@@ -115,6 +115,89 @@ func TestFailedRenewalOfItsOwnProvesItselfFirst(t *testing.T) {
 	}
 }
 
+// TestProofsAreNotForEver shows that a directory for rehearsals at which nothing works keeps nobody
+// from the real one.
+func TestProofsAreNotForEver(t *testing.T) {
+	for _, tt := range []struct {
+		about  string
+		script string // of real orders
+		byHand bool   // the second attempt is a person's
+		want   string // what is asked for, by turns
+	}{
+		{"after two proofs that failed it goes without one", notValidated, false, "renew proof proof renew proof"},
+		{"what a proof cannot find needs none", "echo no space left >&2\nexit 1\n", false, "renew renew renew renew renew"},
+		{"a person does not wait for one", notValidated, true, "renew renew"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			own := w.withACME(t, tt.script, notValidated)
+			b := &book{w: w}
+			r, stop := w.running(t, func(o *remediate.Options) { own(o); b.into(o) })
+			r.Want(shop, w.overdue())
+			time.Sleep(20 * time.Second)
+			if tt.byHand {
+				if _, err := r.Act(t.Context(), remediate.Request{Certificate: shop, Kind: certmedic.ActionRenew}); err != nil {
+					t.Error(err)
+				}
+			}
+			for n := strings.Count(tt.want, " ") + 1; len(w.asked(t)) < n; {
+				time.Sleep(10 * time.Minute)
+				r.Want(shop, w.overdue())
+			}
+			stop()
+			if got := strings.Join(w.asked(t)[:strings.Count(tt.want, " ")+1], " "); got != tt.want {
+				t.Errorf("%s: it went %q, want %q", tt.about, got, tt.want)
+			}
+		})
+	}
+}
+
+// asked returns what certmedic's own program was asked for, of orders and proofs.
+func (w *world) asked(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(w.log(t), func(line string) bool { return line != "renew" && line != "proof" })
+}
+
+// TestTheLastOrderMayBeTakenMeanwhile has somebody else take it while hooks run.
+func TestTheLastOrderMayBeTakenMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	own := w.withACME(t, storeAndLoad(), "true\n")
+	b := &book{w: w, take: func(time.Time, ledger.Order) ledger.Decision {
+		return ledger.Decision{Reason: ledger.Reserved, Detail: "none are left"}
+	}}
+	a := w.actWith(t, remediate.Request{Kind: certmedic.ActionRenew}, func(o *remediate.Options) { own(o); b.into(o) })
+	wantOutcome(t, a, certmedic.OutcomeFailed, "nothing was ordered: none are left")
+	if log := w.log(t); !slices.Equal(log, []string{"pre", "post"}) || a.Outcome.Reason != string(guard.RateLimited) {
+		t.Errorf("it went %q, and ended %q", log, a.Outcome.Reason)
+	}
+}
+
+// TestAStepThatIsKilledIsCaughtUpWith kills the step alone, while it may be storing.
+func TestAStepThatIsKilledIsCaughtUpWith(t *testing.T) {
+	w := newWorld(t)
+	own := w.withACME(t, "kill -9 $$\n", "true\n")
+	b := &book{w: w}
+	a := w.actWith(t, remediate.Request{Kind: certmedic.ActionRenew}, func(o *remediate.Options) { own(o); b.into(o) })
+	wantOutcome(t, a, certmedic.OutcomeFailed, "SIGKILL")
+	if log := w.log(t); !slices.Equal(log, []string{"pre", "order", "renew", "finish", "post", "failure"}) {
+		t.Errorf("it went %q, want what was begun to be finished before anything else", log)
+	}
+}
+
+// TestARefusedVersionIsCharged has one issued that is not stored.
+func TestARefusedVersionIsCharged(t *testing.T) {
+	w := newWorld(t)
+	own := w.withACME(t, `echo 'certmedic-result: {"directory":"https://ca.test/dir","version":"a1","kind":"bad_version","lines":["bad_version: untrusted"]}'
+exit 1
+`, "true\n")
+	b := &book{w: w}
+	a := w.actWith(t, remediate.Request{Kind: certmedic.ActionRenew}, func(o *remediate.Options) { own(o); b.into(o) })
+	wantOutcome(t, a, certmedic.OutcomeFailed)
+	if log := w.log(t); !slices.Equal(log, []string{"pre", "order", "renew", "post", "certificate", "failure"}) || b.entries[1].Version != "a1" || a.Outcome.Reason != "bad_version" {
+		t.Errorf("it went %q and ended %q, the ledger has %+v", log, a.Outcome.Reason, b.entries)
+	}
+}
+
 func TestAPausedAccountIsLeftToAPerson(t *testing.T) {
 	w := newWorld(t)
 	own := w.withACME(t, isPaused, "true\n")
@@ -127,8 +210,11 @@ func TestAPausedAccountIsLeftToAPerson(t *testing.T) {
 	if err != nil || a.Outcome.Reason != "paused" {
 		t.Errorf("%+v, %v", a.Outcome, err)
 	}
-	if last := b.entries[len(b.entries)-1]; last.Kind != ledger.KindPause || !last.Until.IsZero() || !strings.Contains(last.Detail, "https://ca.test/unpause") {
+	if last := b.entries[len(b.entries)-1]; last.Kind != ledger.KindPause || !last.Until.IsZero() || !strings.Contains(last.Detail, "placing the order") || strings.Contains(last.Detail, "https:") {
 		t.Errorf("the ledger has %+v", b.entries)
+	}
+	if !slices.ContainsFunc(a.Outcome.Evidence, func(e certmedic.Evidence) bool { return e.Output && strings.Contains(e.Line, "/unpause?jwt=x") }) {
+		t.Errorf("nobody is told where to unpause: %+v", a.Outcome.Evidence)
 	}
 }
 

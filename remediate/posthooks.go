@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/remediate/deploy"
 )
 
@@ -76,6 +77,14 @@ func (t *transaction) owed(s Sight, run certmedic.Run) ([]deploy.Command, error)
 	added := []string{"RENEWED_DOMAINS=", "FAILED_DOMAINS=" + strings.Join(s.Stored.Names, " ")}
 	var all []deploy.Command
 	for _, h := range way.Certbot.Owed(run.Argv) {
+		for _, path := range []string{h.Path, deploy.Script(h.Command)} {
+			if path == "" {
+				continue
+			}
+			if err := ownership.Check(path); err != nil {
+				return nil, fmt.Errorf("checking post hook %q: %w", h.Command, err)
+			}
+		}
 		all = append(all, deploy.Command{
 			Name: postHook + h.Command, Phase: deploy.PhaseHook, Argv: []string{"/bin/sh", "-c", h.Command},
 			Env: append(slices.Clone(t.r.o.Environ), added...), EnvDiff: added,

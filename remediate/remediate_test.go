@@ -729,3 +729,23 @@ func TestKeysOfTheJournalSortByTime(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstDeployment shows that a destination that lacks its files needs a deployment although
+// nothing is served, and that it keeps them: there is nothing to go back to.
+func TestFirstDeployment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSteps(t, "", "true", "")
+		for _, name := range []string{"installed/fullchain.pem", "installed/privkey.pem", "installed/key.pem"} {
+			if err := os.Remove(w.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		w.change = func(s *remediate.Sight) { s.Addresses[0].Leaf = "" }
+		a := w.act(t, remediate.Request{By: "ann"})
+		wantOutcome(t, a, certmedic.OutcomeUnverified, "presented no certificate")
+		if !w.installed(t, "stored") {
+			t.Error("the first files were taken away again")
+		}
+	})
+}

@@ -172,9 +172,13 @@ func (r *Remediator) leave() {
 	r.mu.Lock()
 	runs := r.ctx != nil
 	r.mu.Unlock()
-	if !runs {
-		r.wg.Wait()
+	if runs {
+		return
 	}
+	r.wg.Wait()
+	r.resuming.Lock()
+	defer r.resuming.Unlock()
+	r.resumed = false // what did not end before its context did is taken up by whoever comes next
 }
 
 // Want says everything that the rules want for a certificate now; empty withdraws it. It

@@ -10,16 +10,19 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/redact"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/ledger"
+	"github.com/certmedic/certmedic/remediate/lineage"
 	"github.com/certmedic/certmedic/remediate/renew"
 )
 
-// Ledger knows what was spent of the CAs' limits. What it was told is on disk when Spend
-// returns.
+// Ledger knows what was spent of the CAs' limits. What it was told is on disk when Take or Spend
+// returns. Take is Ask and, where the order may be placed, Spend for it, with nobody in between.
 type Ledger interface {
 	Ask(now time.Time, o ledger.Order) ledger.Decision
+	Take(now time.Time, o ledger.Order) (ledger.Decision, error)
 	Spend(e ledger.Entry) error
 }
 
@@ -45,6 +48,18 @@ func renewal(history []certmedic.Action, q Request, s Sight) guard.Renewal {
 	g.First = g.Ours && !stands && len(s.Stored.Findings) == 0
 	g.Rests, g.Failed = rests(history, q.Certificate, leaf.Lifetime())
 	return g
+}
+
+// early reports whether a renewal is an order of certmedic's own, for a version of which more is
+// left than CAs suggest: a third of its life, or half of one below ten days.
+func early(p deploy.Plan, s Sight, now time.Time) bool {
+	leaf, ok := s.Stored.Leaf()
+	own := slices.ContainsFunc(p.Commands, func(c deploy.Command) bool { return c.Phase == deploy.PhaseRenew && len(c.Request) > 0 })
+	share := 0.36
+	if leaf.Lifetime() < 10*24*time.Hour {
+		share = 0.54
+	}
+	return ok && own && leaf.RemainingRatio(now) > share
 }
 
 // rests returns until when no rule has a certificate renewed, and how many renewals in a row
@@ -93,19 +108,29 @@ func random(id string) *rand.Rand {
 	return rand.New(rand.NewPCG(h.Sum64(), 0))
 }
 
-// planRenewal plans a renewal. certbot is told to renew also what it does not find due where what
-// is stored must not be served: a bad chain, a revoked version, a denied key. The error says that what it would run cannot be trusted.
-func (r *Remediator) planRenewal(s Sight, force bool) (deploy.Plan, error) {
+// how says what certbot cannot know: that a version is out although its dates are good, by its key
+// or by its CA. Other problems, such as a chain that is not trusted here, would come back with the
+// next version. What its owner switched off stays off, unless a person forces it; what a rollback
+// switched off is certmedic's own to renew.
+func (r *Remediator) how(s Sight, way renew.Way, force bool) renew.How {
+	denied := r.denied(s)
+	out := denied || certmedic.HasFinding(s.Problems, certmedic.Revoked)
+	off := way.Certbot != nil && way.Certbot.Off
+	_, pinned, _ := lineage.Pinned(r.pinDir(s.Certificate.Name)) // in doubt it is its owner's
+	return renew.How{Force: force || pinned || out && !off, NewKey: denied}
+}
+
+// planRenewal plans a renewal. The error says that what it would run cannot be trusted.
+func (r *Remediator) planRenewal(s Sight, q Request) (deploy.Plan, error) {
 	way, err := r.o.Renewal(s.Certificate)
 	var plan deploy.Plan
 	switch {
 	case err != nil:
 		return deploy.Plan{}, err
 	case way.ACME != nil:
-		plan, err = r.planACME(*way.ACME, s)
+		plan, err = r.planACME(*way.ACME, s, q.ByHand)
 	case len(s.Stored.Chain) > 0:
-		denied := r.denied(s)
-		plan, err = renew.Plan(way, r.o.Environ, renew.How{Force: force || denied || len(s.Problems) > 0, NewKey: denied})
+		plan, err = renew.Plan(way, r.o.Environ, r.how(s, way, q.Force))
 	}
 	if errors.Is(err, renew.ErrNoWay) {
 		return deploy.Plan{Notes: []string{err.Error()}}, nil
@@ -143,24 +168,24 @@ func (r *Remediator) affordable(q Request, s Sight) (d guard.Decision, cost stri
 	if r.o.Ledger == nil {
 		return guard.Decision{}, "an order; no limits of its CA are known"
 	}
-	now, o := time.Now(), r.order(s, q.ByHand)
-	answer := r.o.Ledger.Ask(now, o)
-	if q.ByHand && !q.Force && answer.Allowed() {
-		o.By = ledger.ByCertmedic
-		if careful := r.o.Ledger.Ask(now, o); careful.Reason == ledger.Reserved {
-			answer = careful
-			answer.Detail += "; by hand, --force spends it"
-		}
+	o := r.order(s, q.ByHand)
+	o.Keep = !q.Force
+	answer := r.o.Ledger.Ask(time.Now(), o)
+	return refusedBy(answer, q.ByHand), costOf(answer.Balance)
+}
+
+// refusedBy returns a ledger's answer as a guard's.
+func refusedBy(answer ledger.Decision, byHand bool) guard.Decision {
+	d := guard.Decision{Reason: guard.RateLimited, Detail: answer.Detail, Retry: answer.Retry}
+	switch {
+	case answer.Allowed():
+		return guard.Decision{}
+	case answer.Reason == ledger.Backoff:
+		d.Reason = guard.Backoff
+	case answer.Reason == ledger.Reserved && byHand:
+		d.Detail += "; by hand, --force spends it"
 	}
-	cost = costOf(answer.Balance)
-	if answer.Allowed() {
-		return guard.Decision{}, cost
-	}
-	reason := guard.RateLimited
-	if answer.Reason == ledger.Backoff {
-		reason = guard.Backoff
-	}
-	return guard.Decision{Reason: reason, Detail: answer.Detail, Retry: answer.Retry}, cost
+	return d
 }
 
 // costOf says what an order costs, by the limit of which least is left.
@@ -197,9 +222,13 @@ type judged struct {
 // before and, whatever came of that, after it.
 func (t *transaction) renew(ctx context.Context) certmedic.Outcome {
 	o := t.r.order(t.before, t.byHand)
+	o.Keep = !t.force
 	stopped := t.ordered(ctx, o)
 	if stopped.Kind == certmedic.OutcomeRunning {
 		return stopped
+	}
+	if !t.afterKill(ctx) {
+		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
 	}
 	revived := t.afterStop(ctx)
 	after := t.after(ctx)
@@ -285,7 +314,11 @@ func (r *Remediator) notRenewed(o ledger.Order, run certmedic.Run) certmedic.Out
 	if why.Reason == renew.ChallengeFailed {
 		kind = ledger.KindFailedValidation
 	}
-	err := r.spend(kind, o, func(e *ledger.Entry) { e.Failed = why.Failed })
+	var err error
+	if why.Version != "" { // it was issued all the same
+		err = r.spend(ledger.KindCertificate, asTaken(o, run), func(e *ledger.Entry) { e.Version = why.Version })
+	}
+	err = errors.Join(err, r.spend(kind, o, func(e *ledger.Entry) { e.Failed = why.Failed }))
 	if err == nil && (why.Until.After(time.Now()) || why.Reason == renew.Paused) {
 		err = r.spend(ledger.KindPause, o, func(e *ledger.Entry) { e.Until, e.Detail = why.Until, "as it answered to "+run.Name+quoted(why) })
 	}
@@ -306,12 +339,13 @@ func (r *Remediator) notRenewed(o ledger.Order, run certmedic.Run) certmedic.Out
 	return outcome
 }
 
-// quoted quotes what a CA that wants to be left alone said first.
+// quoted quotes what a CA that wants to be left alone said first. Where a pause is ended is in the
+// evidence alone: the URL holds a token, and what the ledger says is shown to everybody.
 func quoted(why renew.Explanation) string {
 	if len(why.Lines) == 0 {
 		return ""
 	}
-	return ": " + why.Lines[0]
+	return ": " + redact.Text(why.Lines[0])
 }
 
 // explained is the evidence that a renewal leaves: how its command ended, and what that said.

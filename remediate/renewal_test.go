@@ -57,7 +57,7 @@ func (w *world) withRenewal(t *testing.T, script string) {
 	t.Helper()
 	ca := mint.Must(mint.NewCA("next"))
 	w.store(t, "next", mint.Must(ca.Leaf(mint.Leaf{Names: []string{"shop.test"}, NotBefore: time.Now().Add(-time.Hour)})))
-	w.store(t, "stored", mint.Must(ca.Leaf(mint.Leaf{Names: []string{"shop.test"}, NotBefore: time.Now().Add(-80 * 24 * time.Hour), NotAfter: time.Now().Add(10 * 24 * time.Hour)})))
+	w.store(t, "stored", mint.Must(ca.Leaf(mint.Leaf{Names: []string{"shop.test"}, NotBefore: time.Now().Add(-80 * 24 * time.Hour), NotAfter: time.Now().Add(20 * 24 * time.Hour)})))
 	w.write(t, "loaded/192.0.2.1:443", w.read(t, "stored/fullchain.pem"))
 	w.script(t, "bin/renew", "echo renew >> log\n"+script)
 	w.cert.Allow = append(w.cert.Allow, certmedic.ActionRenew)
@@ -91,6 +91,7 @@ func (w *world) renews(t *testing.T) (n int) {
 type book struct {
 	w     *world
 	ask   func(ledger.Order) ledger.Decision
+	take  func(time.Time, ledger.Order) ledger.Decision // where it says something else than ask
 	spend error
 
 	mu      sync.Mutex
@@ -102,6 +103,17 @@ func (b *book) Ask(_ time.Time, o ledger.Order) ledger.Decision {
 		return ledger.Decision{}
 	}
 	return b.ask(o)
+}
+
+func (b *book) Take(now time.Time, o ledger.Order) (ledger.Decision, error) {
+	take := b.Ask
+	if b.take != nil {
+		take = b.take
+	}
+	if d := take(now, o); !d.Allowed() {
+		return d, nil
+	}
+	return ledger.Decision{}, b.Spend(ledger.Entry{Time: now, Kind: ledger.KindOrder, Directory: o.Directory, Account: o.Account, Names: o.Names, Exempt: o.Exempt, By: o.By})
 }
 
 func (b *book) Spend(e ledger.Entry) error {
@@ -285,7 +297,7 @@ func unbound(_ *testing.T, w *world, _ *book) {
 // reserve grants people what automation may not spend.
 func reserve(_ *testing.T, _ *world, b *book) {
 	b.ask = func(o ledger.Order) ledger.Decision {
-		if o.By == ledger.ByPerson {
+		if o.By == ledger.ByPerson && !o.Keep {
 			return ledger.Decision{}
 		}
 		return ledger.Decision{Reason: ledger.Reserved}
@@ -604,9 +616,10 @@ func TestRenewalThatOutlivesCertmedic(t *testing.T) {
 // TestCertbotRenewsWhatMustNotBeServed shows what certbot is told where dates say nothing: it would
 // find the version not due.
 func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
-	bad := func(s *remediate.Sight) {
-		s.Problems = []certmedic.Finding{certmedic.NewFinding(certmedic.IncompleteChain, "its issuer is not there")}
+	finds := func(code certmedic.FindingCode) func(*remediate.Sight) {
+		return func(s *remediate.Sight) { s.Problems = []certmedic.Finding{certmedic.NewFinding(code, "so it is")} }
 	}
+	revoked, untrusted := finds(certmedic.Revoked), finds(certmedic.Untrusted)
 	tests := []struct {
 		about  string
 		see    func(*remediate.Sight)
@@ -615,7 +628,9 @@ func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
 		not    []string
 	}{
 		{"a good version is certbot's to judge", nil, false, nil, []string{"--force-renewal", "--new-key"}},
-		{"a version with a problem", bad, false, []string{"--force-renewal"}, []string{"--new-key"}},
+		{"a revoked version", revoked, false, []string{"--force-renewal"}, []string{"--new-key"}},
+		{"a problem that the next version would have, too", untrusted, false, nil, []string{"--force-renewal"}},
+		{"what its owner switched off", nil, true, []string{"--new-key"}, []string{"--force-renewal"}},
 		{"a denied key", nil, true, []string{"--force-renewal", "--new-key"}, nil},
 	}
 	for _, tt := range tests {
@@ -623,7 +638,7 @@ func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
 			w := newWorld(t)
 			plan := w.planned(t, func(o *remediate.Options) {
 				o.Renewal = func(certmedic.Certificate) (renew.Way, error) {
-					return renew.Way{Certbot: &renew.Certbot{Lineage: shop, ConfigDir: w.dir}}, nil
+					return renew.Way{Certbot: &renew.Certbot{Lineage: shop, ConfigDir: w.dir, Off: strings.Contains(tt.about, "switched off")}}, nil
 				}
 				o.Denied = func(certmedic.Fingerprint) bool { return tt.denied }
 				o.Look = func(ctx context.Context, name string) (remediate.Sight, error) {

@@ -53,7 +53,7 @@ func (r *Remediator) considerRollback(ctx context.Context, q Request, s Sight, s
 		l.loan.Instead = direLeaf(s)
 	}
 	chosen, rejected, ok := rollback.Choose(rollback.Need{
-		Now: cs.Now, Names: names(s), Bad: l.loan.Instead, Dire: cs.ServedDire || l.facts.Gone, Wanted: q.To,
+		Now: cs.Now, Names: names(s), Bad: l.loan.Instead, Left: stands.Instead, Dire: cs.ServedDire || l.facts.Gone, Wanted: q.To,
 	}, reachable(all, l.loan.Way))
 	if !ok {
 		l.facts.Rejected = listedReasons(rejected)
@@ -132,28 +132,24 @@ func (r *Remediator) rollbackPlan(c certmedic.Certificate, chosen rollback.Candi
 	case rollback.WayAppend, rollback.WayPinned:
 		return r.lineagePlan(c, chosen, l.Way, pin, pinned)
 	}
-	return deploy.Plan{Notes: []string{"it has no deploy steps, and its source is no lineage of certbot"}}, nil
+	return deploy.Plan{Notes: []string{"it has no deploy steps that install files, and its source is no lineage of certbot"}}, nil
 }
 
-// lineagePlan plans a change of a lineage and its deploy hooks. Where certbot is to be kept from
-// renewing, and is not yet, that is part of it.
+// lineagePlan plans a change of a lineage and what makes services load it. Where certbot is to be
+// kept from renewing, and is not yet, that is part of it.
 func (r *Remediator) lineagePlan(c certmedic.Certificate, chosen rollback.Candidate, way rollback.Way, pin, pinned bool) (deploy.Plan, error) {
 	place, err := r.o.Place(c)
 	if err != nil {
 		return deploy.Plan{}, err
 	}
-	hooks, err := r.o.Hooks(c)
-	if err != nil {
-		return deploy.Plan{}, err
-	}
 	leaf, _ := chosen.Leaf()
 	lent := certmedic.Stored{Chain: chosen.Stored.Chain, Names: chosen.Stored.Names, Files: certmedic.StoredFiles{Cert: place.Live + "/cert.pem"}}
-	plan, err := deploy.Hooks(lent, hooks, r.o.Environ)
+	plan, err := r.loading(c, lent)
 	if err != nil {
 		return deploy.Plan{}, err
 	}
 	if plan.Empty() {
-		plan.Notes = append(plan.Notes, "it has no deploy hook that would make a service load the version")
+		plan.Notes = append(plan.Notes, "it has no deploy hook or step that would make a service load the version")
 		return plan, nil
 	}
 	var steps []lineage.Request
@@ -161,8 +157,6 @@ func (r *Remediator) lineagePlan(c certmedic.Certificate, chosen rollback.Candid
 		steps = append(steps, lineage.Request{Do: lineage.Append, Place: place, Files: chosen.Stored.Files, Version: leaf.SHA256})
 	}
 	switch {
-	case way == rollback.WayPinned && pinned:
-		steps = append(steps, lineage.Request{Do: lineage.Unpin, Place: place}, lineage.Request{Do: lineage.Pin, Place: place, Version: leaf.SHA256})
 	case way == rollback.WayPinned:
 		steps = append(steps, lineage.Request{Do: lineage.Pin, Place: place, Version: leaf.SHA256})
 	case pin && !pinned:
@@ -173,6 +167,21 @@ func (r *Remediator) lineagePlan(c certmedic.Certificate, chosen rollback.Candid
 	plan.Basis += "/" + string(way)
 	plan.Verify = fmt.Sprintf("every bound address serves %s, in two rounds one second apart; else the lineage is as it was before", leaf.SHA256.Short())
 	return plan, err
+}
+
+// loading plans what makes services load what the links of a lineage lead to: its deploy steps, none
+// of which installs a file, or else certbot's hooks.
+func (r *Remediator) loading(c certmedic.Certificate, stored certmedic.Stored) (deploy.Plan, error) {
+	if len(c.Destinations) > 0 {
+		plan, err := deploy.Steps(c.Destinations, stored, r.o.Environ, true)
+		plan.Locks = append(plan.Locks, deploy.LockHooks) // as whatever needs certbot's locks
+		return plan, err
+	}
+	hooks, err := r.o.Hooks(c)
+	if err != nil {
+		return deploy.Plan{}, err
+	}
+	return deploy.Hooks(stored, hooks, r.o.Environ)
 }
 
 // lineageSteps makes commands of requests.
@@ -201,12 +210,13 @@ func (r *Remediator) way(c certmedic.Certificate) rollback.Way {
 	if r.o.RollbackWay != nil {
 		way = r.o.RollbackWay(c)
 	}
+	installs := slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool { return len(d.Files) > 0 })
 	switch {
-	case way == rollback.WayDeployPath && len(c.Destinations) == 0, way != rollback.WayDeployPath && way != rollback.WayAuto && c.Source.Kind != certmedic.SourceCertbot:
+	case way == rollback.WayDeployPath && !installs, way != rollback.WayDeployPath && way != rollback.WayAuto && c.Source.Kind != certmedic.SourceCertbot:
 		return rollback.WayAuto
 	case way != rollback.WayAuto:
 		return way
-	case len(c.Destinations) > 0:
+	case installs:
 		return rollback.WayDeployPath
 	case c.Source.Kind == certmedic.SourceCertbot:
 		return rollback.WayAppend
@@ -392,10 +402,10 @@ func (t *transaction) takeBack(ctx context.Context, because certmedic.Outcome) c
 	}
 	because.Kind = certmedic.OutcomePutBack
 	if !loaded {
-		because.Detail += "; the lineage is as it was, no hook had run"
+		because.Detail += "; the lineage is as it was, no service had loaded it"
 		return because
 	}
-	commands, err := t.hooks(ctx)
+	commands, err := t.loading(ctx)
 	if err != nil {
 		because.Kind, because.Detail = certmedic.OutcomeFailed, because.Detail+"; the lineage is as it was, but no service is made to load that: "+err.Error()
 		return because
@@ -419,15 +429,16 @@ func (t *transaction) notBack(because certmedic.Outcome, bad certmedic.Run, how 
 	return because
 }
 
-// How often it is tried to take back a step, where certbot holds its locks meanwhile, and how far
-// apart.
+// How often it is tried to take back a step, and how far apart. While certbot holds its locks it is
+// tried on: nobody else would ever let it renew again.
 const (
 	undoTries = 5
 	undoGap   = 2 * time.Second
 )
 
 // undo takes back the steps that changed the lineage, the last one first. It returns the one that
-// did not succeed, nil where all did.
+// did not succeed, nil where all did. It may wait for certbot for as long as ctx lives; the next
+// start goes on with that.
 func (t *transaction) undo(ctx context.Context) *certmedic.Run {
 	for _, run := range slices.Backward(slices.Clone(t.action.Runs)) {
 		request, ok := t.undoing(run)
@@ -438,20 +449,28 @@ func (t *transaction) undo(ctx context.Context) *certmedic.Run {
 		if err != nil {
 			return &certmedic.Run{Name: stepName(request.Do), Result: certmedic.RunNotStarted, Detail: err.Error()}
 		}
-		var last certmedic.Run
-		for try := range undoTries {
-			if try > 0 {
-				pauseFor(ctx, undoGap)
-			}
-			if last = t.command(ctx, commands[0]); last.Succeeded() || last.Result == certmedic.RunCancelled {
-				break
-			}
-		}
-		if !last.Succeeded() {
+		if last := t.undoOne(ctx, commands[0]); !last.Succeeded() {
 			return &last
 		}
 	}
 	return nil
+}
+
+// undoOne takes back one step.
+func (t *transaction) undoOne(ctx context.Context, c deploy.Command) certmedic.Run {
+	at := len(t.action.Runs)
+	for try := 1; ; try++ {
+		run := t.command(ctx, c)
+		held := run.Result == certmedic.RunExited && run.ExitCode == lineage.ExitHeld
+		if run.Succeeded() || run.Result == certmedic.RunCancelled || try >= undoTries && !held {
+			return run
+		}
+		if try == undoTries {
+			t.r.o.Log.Warn("a rollback cannot be taken back before certbot is done", "action", t.action.ID, "certificate", t.action.Certificate)
+		}
+		pauseFor(ctx, min(time.Duration(try)*undoGap, settle))
+		t.action.Runs = t.action.Runs[:at] // the journal has the last try
+	}
 }
 
 // undoing returns what takes a step back, as the request says that the step was given.
@@ -474,17 +493,13 @@ func (t *transaction) undoing(run certmedic.Run) (q lineage.Request, ok bool) {
 	return q, true
 }
 
-// hooks plans the deploy hooks for what is stored now.
-func (t *transaction) hooks(ctx context.Context) ([]deploy.Command, error) {
+// loading plans what makes services load what is stored now.
+func (t *transaction) loading(ctx context.Context) ([]deploy.Command, error) {
 	sight, err := t.r.o.Look(ctx, t.action.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	hooks, err := t.r.o.Hooks(sight.Certificate)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := deploy.Hooks(sight.Stored, hooks, t.r.o.Environ)
+	plan, err := t.r.loading(sight.Certificate, sight.Stored)
 	return plan.Commands, err
 }
 

@@ -344,7 +344,7 @@ func TestSecondRollbackPins(t *testing.T) {
 // renew stores a further good version, as certbot does, and has it served.
 func (w *world) renew(t *testing.T, number int) {
 	t.Helper()
-	ca := mint.Must(mint.NewCA("another"))
+	ca := mint.Must(mint.Must(mint.NewCA("another")).Intermediate("issuing"))
 	w.store(t, "next", mint.Must(ca.Leaf(mint.Leaf{Names: []string{"shop.test"}, NotBefore: time.Now().Add(time.Duration(number-50) * time.Hour)})))
 	w.archive(t, "next", number)
 	w.lead(t, number)

@@ -67,6 +67,25 @@ func TestHTTPStatus(t *testing.T) {
 	}
 }
 
+// TestHTTPStatusOfSomethingExpired shows that what is expired is not put back because of it.
+func TestHTTPStatusOfSomethingExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.withSteps(t, "", loadInstalled(), "")
+		w.change = func(s *remediate.Sight) {
+			s.Addresses[0].HTTPStatus = http.StatusOK
+			if s.Addresses[0].Dire = true; w.serves(t, "stored") {
+				s.Addresses[0].HTTPStatus, s.Addresses[0].Dire = http.StatusBadGateway, false
+			}
+		}
+		a := w.act(t, remediate.Request{})
+		wantOutcome(t, a, certmedic.OutcomeUnverified, "with status 502")
+		if !w.installed(t, "stored") {
+			t.Error("the expired version is back")
+		}
+	})
+}
+
 // TestHTTPStatusAfterHooks shows that there is nothing to put back where hooks deploy.
 func TestHTTPStatusAfterHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,7 @@ type transaction struct {
 	before  Sight
 	earlier *certmedic.Action // the last attempt of the same cure
 	byHand  bool
+	force   bool          // a person spends the reserve, too
 	loan    rollback.Loan // of a rollback: what will stand
 	dir     string        // for output and backups
 
@@ -60,10 +61,10 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 	}
 	verified, detail := t.verify(ctx, window)
 	if worse, answered := t.answersWorse(ctx, verified); answered {
-		if len(t.plan.Files) > 0 {
-			return t.putBack(ctx, worse, reloaded)
+		if _, _, dire := need(t.before); dire || len(t.plan.Files) == 0 {
+			return worse // a service that fails behind a good certificate is better off than one behind a bad one
 		}
-		return worse
+		return t.putBack(ctx, worse, reloaded)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -78,7 +79,7 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 		return runFailed(*bad)
 	}
 	unseen := certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "not_served", Detail: detail}
-	if len(t.plan.Files) > 0 && t.watched() && !t.moved(ctx) {
+	if len(t.plan.Files) > 0 && t.watched() && !t.first() && !t.moved(ctx) {
 		return t.putBack(ctx, unseen, reloaded)
 	}
 	return unseen
@@ -129,6 +130,13 @@ func (t *transaction) request(path string, request []byte) error {
 		return fmt.Errorf("writing the request: %w", err)
 	}
 	return nil
+}
+
+// first reports whether nothing was there before: no file that was replaced, and nothing that was
+// served. Then there is nothing to go back to, and the service may only now be able to start.
+func (t *transaction) first() bool {
+	return !slices.ContainsFunc(t.action.Changes, func(c certmedic.Change) bool { return c.Backup != "" || c.LinkBefore != "" }) &&
+		!slices.ContainsFunc(t.before.Addresses, func(a Served) bool { return a.Bound && a.Leaf != "" })
 }
 
 // watched reports whether any address is bound. Without one a person asked for something that

@@ -86,11 +86,18 @@ const (
 	renewSpread  = 0.02
 )
 
+// renewLatest is the share of a version's life after which certmedic does not wait for the CA's
+// moment: a window may end with the version, and an order may have to be tried again.
+const renewLatest = 0.85
+
 // Scheduled returns when certmedic itself renews a version: at the chosen moment of the CA's
 // window, unless that ends after the version does, else at a share of its life. It is the same
 // whenever it is asked.
 func (r Renewal) Scheduled(leaf certmedic.CertFacts) time.Time {
 	if w := r.Window; w != nil && !w.Chosen.IsZero() && !w.End.After(leaf.NotAfter) {
+		if latest := leaf.NotBefore.Add(part(leaf.Lifetime(), renewLatest)); w.Chosen.After(latest) {
+			return latest
+		}
 		return w.Chosen
 	}
 	life, share := leaf.Lifetime(), renewAt

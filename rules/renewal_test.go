@@ -62,6 +62,7 @@ func TestScheduled(t *testing.T) {
 		{"half of six days", 6 * day, Renewal{}, 70 * time.Hour, 74 * time.Hour},
 		{"half of a minute", time.Minute, Renewal{}, 29 * time.Second, 31 * time.Second},
 		{"the chosen moment of the CA's window", 90 * day, window(50*day, 52*day, 51*day), 51 * day, 51 * day},
+		{"a moment that leaves no time for another try", 90 * day, window(50*day, 90*day, 89*day), 90 * day * 17 / 20, 90 * day * 17 / 20},
 		{"a window that ends after the version is none", 90 * day, window(80*day, 91*day, 85*day), 59 * day, 61 * day},
 		{"a window of which none was chosen", 90 * day, Renewal{Window: &Window{Start: from.Add(50 * day), End: from.Add(52 * day)}}, 59 * day, 61 * day},
 	} {

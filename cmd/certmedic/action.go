@@ -31,11 +31,11 @@ files. Certificates without deploy steps have no reload of their own: use redepl
 
 func newRenew(e *environment) *cobra.Command {
 	return withRehearsal(e, newAction(e, certmedic.ActionRenew, "Have a new version issued",
-		`Renew has certbot renew the certificate, or runs the command that its configuration names, and
-verifies that another, newer version is stored and served. certbot itself decides whether a
-renewal is due; with --force it renews all the same, which also spends what is kept of the
-CA's limits in reserve. Where a newer version is stored already and not served, redeploy is
-the remedy.
+		`Renew has certbot renew the certificate, orders it itself (source: acme, renew: acme), or runs the
+command that the configuration names, and verifies that another, newer version is stored and
+served. Where nothing is stored yet it has the first version issued. What is not due is renewed
+with --force only, which also spends what is kept of the CA's limits in reserve. Where a newer
+version is stored already and not served, redeploy is the remedy.
 
 --plan shows the plan and what it would cost at the CA, and does nothing. --dry-run then also has a
 version issued at the CA's staging directory, of which nothing is stored: certbot by its own --dry-run,
@@ -58,6 +58,9 @@ func newAction(e *environment, kind certmedic.ActionKind, short, long string) *c
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.Certificate, r.By = args[0], e.person()
+			if kind == certmedic.ActionRenew && r.Force && !yes && !r.DryRun && !e.onTerminal() {
+				return fail(errors.New("--force may spend the reserve of the CA's limits: confirm it with --yes"))
+			}
 			if !yes && !r.DryRun {
 				if err := e.confirm(question(r)); err != nil {
 					return err

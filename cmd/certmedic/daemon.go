@@ -80,8 +80,11 @@ func (e *environment) ask(f func(reader) error) error {
 // asFailure makes an error exit with code 1, unless it has a code of its own.
 func asFailure(err error) error {
 	var exit *exitError
-	if err == nil || errors.As(err, &exit) {
+	switch {
+	case err == nil || errors.As(err, &exit):
 		return err
+	case errors.Is(err, api.ErrCutShort):
+		return &exitError{exitUnverified, err}
 	}
 	return fail(err)
 }

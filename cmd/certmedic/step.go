@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/deploy/haproxy"
@@ -37,7 +38,7 @@ func newStep(e *environment) *cobra.Command {
 				return fail(err)
 			}
 			if err := run(cmd.Context(), request, e.stdout); err != nil {
-				return fail(err)
+				return stepFailed(err)
 			}
 			return nil
 		},
@@ -52,11 +53,21 @@ func step(kind string) func(ctx context.Context, request []byte, out io.Writer) 
 	case deploy.StepSignal:
 		return signal.Run
 	case "acme":
-		return native.Run
+		return func(ctx context.Context, request []byte, out io.Writer) error {
+			return native.Run(ctx, request, out, app.JudgeIssued)
+		}
 	case "lineage":
 		return lineage.Run
 	}
 	return nil
+}
+
+// stepFailed tells who runs the step also whether trying again is worth it.
+func stepFailed(err error) error {
+	if errors.Is(err, lineage.ErrHeld) {
+		return &exitError{code: lineage.ExitHeld, err: err}
+	}
+	return fail(err)
 }
 
 // maxRequest bounds a request, in bytes.

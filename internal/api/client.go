@@ -20,6 +20,10 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
+// ErrCutShort says that the daemon ended or reloaded before what it was asked for had ended. What was
+// begun is brought to its end, and the history has it.
+var ErrCutShort = errors.New("the daemon ended or reloaded meanwhile; what was begun is brought to its end: see certmedic history")
+
 // ErrNoDaemon says that no daemon answers on the socket.
 var ErrNoDaemon = errors.New("no certmedic daemon is running")
 
@@ -111,7 +115,10 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, in
 	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("reading the daemon's answer: %w", err)
+		return c.explain(err)
+	}
+	if answer.StatusCode == http.StatusServiceUnavailable {
+		return ErrCutShort
 	}
 	if answer.StatusCode != http.StatusOK {
 		var p Problem
@@ -131,6 +138,8 @@ func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("connecting to %q: %w", c.path, ErrNoDaemon)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return ErrCutShort
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("connecting to %q: only root and the daemon's own user may: %w", c.path, os.ErrPermission)
 	}

@@ -45,7 +45,7 @@ func (a *App) ways(c *config.Config) func(certmedic.Certificate) (renew.Way, err
 func (a *App) byACME(c *config.Config, cert config.Certificate, source certmedic.Source) (renew.ACME, error) {
 	conf, folder := cert.ACME(), c.ACMEFolder(cert.Name)
 	way := renew.ACME{
-		Self: a.o.Self, First: authorityOf(c, conf, filepath.Join(folder, "work")), Names: ascii(conf.Domains), Store: native.Store{Folder: folder},
+		Self: a.o.Self, First: authorityOf(c, conf, filepath.Join(folder, "work")), Names: ascii(conf.Domains), Store: native.Store{Folder: folder}, Roots: c.Probe.Roots,
 		ReuseKey: conf.ReuseKey, PreHook: conf.PreHook, PostHook: conf.PostHook,
 	}
 	if f := conf.Fallback; f != nil {

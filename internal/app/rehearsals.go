@@ -145,7 +145,7 @@ func (r *rehearser) Run(ctx context.Context) error {
 // look rehearses what is due for a certificate.
 func (r *rehearser) look(ctx context.Context, c certmedic.Certificate) {
 	s, ok := r.Settings[c.Name]
-	if !ok || c.Mode == certmedic.ModeObserve {
+	if !ok || c.Mode != certmedic.ModeAuto {
 		return
 	}
 	for _, kind := range []certmedic.ActionKind{certmedic.RehearseHooks, certmedic.RehearseRenewal} {

@@ -87,7 +87,7 @@ func TestRehearsalsOnSchedule(t *testing.T) {
 	for about, test := range map[string]func(t *testing.T){
 		"the first soon, then by the period with jitter": func(t *testing.T) {
 			a := &actors{outcome: well}
-			play(t, a, nil, certmedic.ModePlan, always, 60*24*time.Hour)
+			play(t, a, nil, certmedic.ModeAuto, always, 60*24*time.Hour)
 			if hooks, renewals := count(a, certmedic.RehearseHooks), count(a, certmedic.RehearseRenewal); hooks < 8 || hooks > 9 || renewals != 2 {
 				t.Errorf("in 60 days the hooks were rehearsed %d times and the renewal %d times", hooks, renewals)
 			}
@@ -101,35 +101,35 @@ func TestRehearsalsOnSchedule(t *testing.T) {
 				{Certificate: "shop", Kind: certmedic.RehearseHooks, StartedAt: time.Now().Add(-week + time.Hour), Outcome: well},
 				{Certificate: "shop", Kind: certmedic.RehearseRenewal, StartedAt: time.Now().Add(-week), Outcome: well},
 			}
-			play(t, a, before, certmedic.ModePlan, always, 30*time.Minute)
+			play(t, a, before, certmedic.ModeAuto, always, 30*time.Minute)
 			if len(a.asked) != 0 {
 				t.Errorf("asked for are %+v", a.asked)
 			}
 		},
 		"a change of what is run is rehearsed at once": func(t *testing.T) {
 			a := &actors{outcome: well}
-			play(t, a, []certmedic.Action{{Certificate: "shop", Kind: certmedic.RehearseHooks, Basis: "old", StartedAt: time.Now(), Outcome: well}}, certmedic.ModePlan, always, time.Minute)
+			play(t, a, []certmedic.Action{{Certificate: "shop", Kind: certmedic.RehearseHooks, Basis: "old", StartedAt: time.Now(), Outcome: well}}, certmedic.ModeAuto, always, time.Minute)
 			if count(a, certmedic.RehearseHooks) != 1 {
 				t.Errorf("asked for are %+v", a.asked)
 			}
 		},
 		"a failure is tried again after a day": func(t *testing.T) {
 			a := &actors{outcome: certmedic.Outcome{Kind: certmedic.OutcomeFailed}}
-			play(t, a, nil, certmedic.ModePlan, always, 28*time.Hour)
+			play(t, a, nil, certmedic.ModeAuto, always, 28*time.Hour)
 			if count(a, certmedic.RehearseRenewal) != 2 {
 				t.Errorf("at %v", a.at)
 			}
 		},
 		"what is refused is asked for again, and told once": func(t *testing.T) {
 			a := &actors{outcome: certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: "deploying"}}
-			play(t, a, nil, certmedic.ModePlan, always, time.Hour)
+			play(t, a, nil, certmedic.ModeAuto, always, time.Hour)
 			if n := count(a, certmedic.RehearseHooks); n < 5 || n > 7 || a.asked[0].Told != "" || a.asked[len(a.asked)-1].Told != "deploying" {
 				t.Errorf("asked for are %+v", a.asked)
 			}
 		},
 		"an error is no loop": func(t *testing.T) {
 			a := &actors{err: errors.New("the disk is full")}
-			play(t, a, nil, certmedic.ModePlan, always, time.Hour)
+			play(t, a, nil, certmedic.ModeAuto, always, time.Hour)
 			if n := count(a, certmedic.RehearseHooks); n < 5 || n > 7 {
 				t.Errorf("asked %d times", n)
 			}

@@ -62,7 +62,7 @@ func byCertbot(source certmedic.Source) (renew.Certbot, error) {
 	if err != nil {
 		return way, err
 	}
-	way.WorkDir, way.LogsDir = conf.WorkDir, conf.LogsDir
+	way.WorkDir, way.LogsDir, way.Off = conf.WorkDir, conf.LogsDir, !conf.Autorenew
 	read := []string{conf.Path, filepath.Join(source.ConfigDir, "cli.ini"), "/etc/letsencrypt/cli.ini"} // the last one always
 	for _, command := range conf.Commands() {
 		read = append(read, programs(command)...)

@@ -7,6 +7,7 @@
 package atomicfile
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,9 @@ import (
 )
 
 const (
-	tempPattern = ".certmedic-*"
-	maxLinks    = 40 // as the kernel's own bound on following links
+	tempPrefix = ".certmedic-"
+	tempLink   = "link" // in a folder that is made for a link
+	maxLinks   = 40     // as the kernel's own bound on following links
 )
 
 // Write replaces the file at path with data, mode and owner. A uid or gid of -1 keeps
@@ -84,7 +86,7 @@ func (n New) Stage(path string) (*Staged, error) {
 	if n.UID, n.GID, err = keepOwner(n.Like, n.UID, n.GID); err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), tempPattern) // 0600 from its first byte on
+	f, err := os.CreateTemp(filepath.Dir(target), tempPattern(target)) // 0600 from its first byte on
 	if err != nil {
 		return nil, fmt.Errorf("staging %q: %w", path, err)
 	}
@@ -166,21 +168,59 @@ func (s *Staged) Abort() error {
 	return nil
 }
 
-// Sweep removes the staged files and links that a killed process left behind in dir. Call it only
+// tempPattern is how what is staged for a target is called, beside it. What is staged for another
+// one in the same folder is called otherwise.
+func tempPattern(target string) string {
+	sum := sha256.Sum256([]byte(filepath.Base(target))) // not the whole path, which can be spelled in several ways
+	return fmt.Sprintf("%s%x-*", tempPrefix, sum[:6])
+}
+
+// Sweep removes what a killed process had staged for the file or the link at path, which is
+// followed. What is staged for others beside it stays. Call it only while nothing else stages for path.
+func Sweep(path string) error {
+	errs := []error{sweep(filepath.Dir(path), tempPattern(path))}
+	if target, err := resolve(path); err == nil && target != path {
+		errs = append(errs, sweep(filepath.Dir(target), tempPattern(target)))
+	}
+	return errors.Join(errs...)
+}
+
+// SweepFolder removes what killed processes had staged for any file or link in dir. Call it only
 // while nothing else stages files there.
-func Sweep(dir string) error {
-	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), tempPattern))
+func SweepFolder(dir string) error { return sweep(dir, tempPrefix+"*") }
+
+func sweep(dir, pattern string) error {
+	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
 	if err != nil {
 		return fmt.Errorf("sweeping %q: %w", dir, err)
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, os.RemoveAll(name)) // a folder holds a link that was not in place yet
+		errs = append(errs, removeStaged(name))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("sweeping %q: %w", dir, err)
 	}
 	return nil
+}
+
+// removeStaged removes a file, or a folder that holds no more than a link that was not in place
+// yet. A folder that holds anything else is somebody's own.
+func removeStaged(name string) error {
+	info, err := os.Lstat(name)
+	if err == nil && info.IsDir() {
+		link := filepath.Join(name, tempLink)
+		if _, errLink := os.Readlink(link); errLink == nil {
+			err = os.Remove(link)
+		}
+	}
+	if err == nil {
+		err = os.Remove(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) {
+		return nil
+	}
+	return err
 }
 
 // fill gives the file its owner before its mode: a change of owner clears mode bits, and
@@ -304,12 +344,12 @@ func Link(target, path string) error {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
 		return fmt.Errorf("linking %q: it is there and is no symbolic link", path)
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), tempPattern) // a name of our own, for a link cannot have one made
+	dir, err := os.MkdirTemp(filepath.Dir(path), tempPattern(path)) // a name of our own, for a link cannot have one made
 	if err != nil {
 		return fmt.Errorf("linking %q: %w", path, err)
 	}
 	defer os.Remove(dir)
-	temp := filepath.Join(dir, "link")
+	temp := filepath.Join(dir, tempLink)
 	if err := os.Symlink(target, temp); err != nil {
 		return fmt.Errorf("linking %q: %w", path, err)
 	}

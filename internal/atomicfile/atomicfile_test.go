@@ -164,17 +164,54 @@ func TestCommitThatFailsRemovesTheStagedFile(t *testing.T) {
 	wantNames(t, dir, "cert.pem")
 }
 
-func TestSweepRemovesOnlyStagedFiles(t *testing.T) {
+// stage leaves something staged behind, as a killed process does.
+func stage(t *testing.T, path string) *atomicfile.Staged {
+	t.Helper()
+	staged, err := atomicfile.Stage(path, []byte("new"), 0o600, -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return staged
+}
+
+// TestSweepRemovesWhatWasStagedForOneFile shows that what others stage in the same folder, and
+// what people keep there, stays.
+func TestSweepRemovesWhatWasStagedForOneFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "odd[name]*")
 	mustMkdir(t, dir)
-	mustWrite(t, filepath.Join(dir, "cert.pem"), "kept")
-	if _, err := atomicfile.Stage(filepath.Join(dir, "cert.pem"), nil, 0o600, -1, -1); err != nil {
+	path, link, other := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "link.pem"), filepath.Join(dir, "other.pem")
+	mustWrite(t, path, "kept")
+	if err := os.Symlink("cert.pem", link); err != nil {
 		t.Fatal(err)
 	}
-	if err := atomicfile.Sweep(dir); err != nil {
+	stage(t, path)
+	stage(t, link)
+	theirs := stage(t, other)
+	if err := atomicfile.Sweep(link); err != nil {
 		t.Fatal(err)
 	}
-	wantNames(t, dir, "cert.pem")
+	wantNames(t, dir, filepath.Base(theirs.Path()), "cert.pem", "link.pem")
+	if err := theirs.Commit(); err != nil {
+		t.Errorf("what was staged for another file is gone: %v", err)
+	}
+}
+
+func TestSweepFolder(t *testing.T) {
+	dir := t.TempDir()
+	stage(t, filepath.Join(dir, "cert.pem"))
+	stage(t, filepath.Join(dir, "key.pem"))
+	half, persons := filepath.Join(dir, ".certmedic-123"), filepath.Join(dir, ".certmedic-backup")
+	mustMkdir(t, half)
+	if err := os.Symlink("somewhere", filepath.Join(half, "link")); err != nil { // killed before it was in place
+		t.Fatal(err)
+	}
+	mustMkdir(t, persons)
+	mustWrite(t, filepath.Join(persons, "key.pem"), "kept")
+	if err := atomicfile.SweepFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, dir, ".certmedic-backup")
+	wantNames(t, persons, "key.pem")
 }
 
 func read(t *testing.T, path string) string {

@@ -154,6 +154,9 @@ func (v *validator) fallback(key, first string, f *ACMEFallback) {
 	v.path(key+".ca_file", f.CAFile)
 	v.email(key+".email", f.Email)
 	v.eab(key+".eab", f.EAB)
+	if f.Directory == letsEncryptStaging {
+		v.errorf(key+".directory", "nobody trusts what the staging directory issues")
+	}
 	if f.Directory == first {
 		v.errorf(key+".directory", "%q is the first CA", f.Directory)
 	}

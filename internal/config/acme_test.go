@@ -92,6 +92,8 @@ func TestACMERefuses(t *testing.T) {
 		{"a listener at no port", validated("[a.test]", "{http-01: {listen: ':99999'}}"), "is no port"},
 		{"a name that is no folder", strings.Replace(fromACME(""), "name: a", "name: ..", 1), "must not begin with a dot"},
 		{"a renewal of what renews itself", strings.Replace(fromACME(""), "}}}]", "}}, renew: {command: [x]}}]", 1), "source.acme says how it is renewed"},
+		{"what nobody trusts in place of the files", "certificates: [{name: a, source: {files: {cert: /a, key: /b}}, renew: {acme: {directory: 'https://acme-staging-v02.api.letsencrypt.org/directory', challenge: {http-01: {}}}}}]", "renew.acme.directory: nobody trusts"},
+		{"what nobody trusts from the second CA", fromACME(", fallback: {directory: 'https://acme-staging-v02.api.letsencrypt.org/directory'}"), "fallback.directory: nobody trusts"},
 		{"files without a key", "certificates: [{name: a, source: {files: {cert: /a}}, renew: {acme: {challenge: {http-01: {}}}}}]", "source.files needs a key"},
 	} {
 		_, _, err := config.Parse("x", []byte(tc.text))

@@ -184,7 +184,7 @@ type Certificate struct {
 	Deploy      []Destination          `yaml:"deploy,omitempty" doc:"How a stored version gets to its services. Absent: certbot's own deploy hooks, with their environment."`
 	Renew       *Renew                 `yaml:"renew,omitempty" doc:"How a new version is issued. Absent: by certbot, where the source is a lineage of it."`
 	Rollback    Rollback               `yaml:"rollback" doc:"How an older version gets to where it is served, where the newest is bad."`
-	Rehearse    Rehearse               `yaml:"rehearse,omitempty" doc:"How often it is tried whether the next renewal, and its deployment, would work: within maintenance windows, when the mode of the certificate is above observe, and again after certbot, its hooks or the lineage's configuration changed. The first time is soon after this is configured."`
+	Rehearse    Rehearse               `yaml:"rehearse,omitempty" doc:"How often it is tried whether the next renewal, and its deployment, would work: within maintenance windows, when the mode of the certificate is auto, and again after certbot, its hooks or the lineage's configuration changed. The first time is soon after this is configured."`
 	Remediation CertificateRemediation `yaml:"remediation" doc:"What may be done for this certificate."`
 }
 

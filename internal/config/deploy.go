@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,10 +124,11 @@ func destinationName(d Destination, index int) string {
 	return fmt.Sprintf("destination-%d", index+1)
 }
 
-func (v *validator) deploy(key string, all []Destination) {
+// deploy checks the destinations of a certificate. Targets are the files that are written, of all
+// certificates.
+func (v *validator) deploy(key string, c Certificate, targets map[string]string) {
 	names := map[string]string{}
-	targets := map[string]string{}
-	for i, d := range all {
+	for i, d := range c.Deploy {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		v.name(at+".name", destinationName(d, i), names)
 		v.hosts(at+".on", d.On)
@@ -134,6 +136,9 @@ func (v *validator) deploy(key string, all []Destination) {
 			file := fmt.Sprintf("%s.files[%d]", at, j)
 			v.installed(file, f)
 			v.destinationPath(file+".to", f.To, targets)
+			if c.Source.holds(f.To) {
+				v.errorf(file+".to", "%q belongs to the source of the certificate itself", f.To)
+			}
 		}
 		v.service(at, d)
 		v.destinationCommands(at, d)
@@ -141,9 +146,18 @@ func (v *validator) deploy(key string, all []Destination) {
 			v.errorf(at, "does nothing: it has neither files nor reload")
 		}
 	}
-	for i, d := range all {
-		v.swap(fmt.Sprintf("%s[%d]", key, i), d, targets)
+}
+
+// holds reports whether a path is a file of the source, or lies among those of certbot.
+func (s Source) holds(path string) bool {
+	if path == "" {
+		return false
 	}
+	if c := s.Certbot; c != nil {
+		return below(filepath.Join(c.ConfigDir, "live"), path) || below(filepath.Join(c.ConfigDir, "archive"), path)
+	}
+	f := s.Files
+	return f != nil && slices.ContainsFunc([]string{f.Cert, f.Key, f.Chain}, func(own string) bool { return filepath.Clean(own) == filepath.Clean(path) })
 }
 
 func (v *validator) destinationCommands(key string, d Destination) {
@@ -243,7 +257,8 @@ func isUnit(s string) bool {
 	}) < 0
 }
 
-// destinationPath reports a path that two files of a certificate are written to.
+// destinationPath reports a path that two files are written to, of one certificate or of two,
+// which would heal against each other.
 func (v *validator) destinationPath(key, path string, seen map[string]string) {
 	if first, twice := seen[filepath.Clean(path)]; twice && path != "" {
 		v.errorf(key, "%q is written by %s in line %d already", path, first, v.positions.of(first).Line)

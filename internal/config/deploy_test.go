@@ -16,7 +16,7 @@ import (
 
 // deployed is a certificate with one destination.
 func deployed(destination string) string {
-	return "certificates: [{name: shop, source: {files: {cert: /a}}, deploy: [{" + destination + "}]}]"
+	return "certificates: [{name: shop, source: {files: {cert: /stored}}, deploy: [{" + destination + "}]}]"
 }
 
 func TestDestinations(t *testing.T) {

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"github.com/certmedic/certmedic"
 )
 
 // Rehearse says how often it is tried whether the next renewal, and its deployment, would work.
@@ -30,8 +32,8 @@ func (v *validator) rehearse(key string, c Certificate) {
 	if r.Renewal != 0 && c.Renew != nil && len(c.Renew.Command) > 0 {
 		v.warnf(key+".renewal", "a command that renews cannot be rehearsed")
 	}
-	if (r.Hooks != 0 || r.Renewal != 0) && c.Remediation.Mode == "observe" {
-		v.warnf(key, "nothing is rehearsed while the mode of the certificate is observe")
+	if (r.Hooks != 0 || r.Renewal != 0) && c.Remediation.Mode != certmedic.ModeAuto {
+		v.warnf(key, "nothing is rehearsed by itself unless the mode of the certificate is auto")
 	}
 	if r.Staging != "" {
 		v.acmeDirectory(key+".staging", r.Staging)

@@ -14,14 +14,14 @@ func TestRehearse(t *testing.T) {
 	for _, tt := range []struct {
 		about, certificate, says string // says: an error, or behind ~ a warning
 	}{
-		{"as often as wanted", lineage + "rehearse: {hooks: 168h, renewal: 720h, run_hooks: true, staging: https://ca.test/staging}, remediation: {mode: plan}", ""},
-		{"too often", lineage + "rehearse: {hooks: 10m}, remediation: {mode: plan}", "rehearse.hooks: 10m is too often, the least is 1h"},
-		{"less than never", lineage + "rehearse: {renewal: -1h}, remediation: {mode: plan}", "rehearse.renewal: -1h is too often"},
+		{"as often as wanted", lineage + "rehearse: {hooks: 168h, renewal: 720h, run_hooks: true, staging: https://ca.test/staging}, remediation: {mode: auto}", ""},
+		{"too often", lineage + "rehearse: {hooks: 10m}, remediation: {mode: auto}", "rehearse.hooks: 10m is too often, the least is 1h"},
+		{"less than never", lineage + "rehearse: {renewal: -1h}, remediation: {mode: auto}", "rehearse.renewal: -1h is too often"},
 		{"where orders cost", lineage + "rehearse: {staging: https://acme-v02.api.letsencrypt.org/directory}", "rehearse.staging: is a directory that issues for real"},
 		{"where nothing is encrypted", lineage + "rehearse: {staging: http://ca.test/}", "it begins with https://"},
-		{"in mode observe", lineage + "rehearse: {hooks: 168h}", "~rehearse: nothing is rehearsed while the mode"},
-		{"hooks that cannot be there", "source: {files: {cert: /a}}, rehearse: {hooks: 168h}, remediation: {mode: plan}", "~rehearse.hooks: there is nothing to run"},
-		{"a command that renews", lineage + "renew: {command: [x]}, rehearse: {renewal: 168h}, remediation: {mode: plan}", "~rehearse.renewal: a command that renews cannot be rehearsed"},
+		{"in mode observe", lineage + "rehearse: {hooks: 168h}", "~rehearse: nothing is rehearsed by itself unless"},
+		{"hooks that cannot be there", "source: {files: {cert: /a}}, rehearse: {hooks: 168h}, remediation: {mode: auto}", "~rehearse.hooks: there is nothing to run"},
+		{"a command that renews", lineage + "renew: {command: [x]}, rehearse: {renewal: 168h}, remediation: {mode: auto}", "~rehearse.renewal: a command that renews cannot be rehearsed"},
 	} {
 		c, warnings, err := config.Parse("x", []byte("certificates: [{name: a, "+tt.certificate+"}]"))
 		want, isWarning := strings.CutPrefix(tt.says, "~")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate/rollback"
@@ -9,7 +10,7 @@ import (
 
 // Rollback says how an older version of a certificate gets to where it is served.
 type Rollback struct {
-	Way rollback.Way `yaml:"way" enum:"auto deploy-path append-only pinned" doc:"deploy-path: by the deploy steps, and the source stays as it is. append-only: as a further version in certbot's archive, then by the lineage's deploy hooks. pinned: certbot's links lead to the older version, and certbot is kept from renewing. auto: deploy-path where there are deploy steps, else append-only."`
+	Way rollback.Way `yaml:"way" enum:"auto deploy-path append-only pinned" doc:"deploy-path: by the deploy steps, and the source stays as it is. append-only: as a further version in certbot's archive, then by the lineage's deploy hooks, or by deploy steps that install no files. pinned: certbot's links lead to the older version, and certbot is kept from renewing. auto: deploy-path where a deploy step installs files, else append-only."`
 }
 
 func (r *Rollback) setDefaults() { r.Way = rollback.WayAuto }
@@ -31,20 +32,23 @@ func RollbackWays(c *Config) func(certmedic.Certificate) rollback.Way {
 
 // rollback checks that the way is one that the certificate has.
 func (v *validator) rollback(key string, c Certificate) {
-	way := c.Rollback.Way
+	way, installs := c.Rollback.Way, slices.ContainsFunc(c.Deploy, Destination.installs)
 	switch {
-	case way == rollback.WayDeployPath && len(c.Deploy) == 0:
-		v.errorf(key+".way", "deploy-path is by the deploy steps, and there is no deploy")
+	case way == rollback.WayDeployPath && !installs:
+		v.errorf(key+".way", "deploy-path is by the files that deploy installs, and there are none")
 	case (way == rollback.WayAppend || way == rollback.WayPinned) && c.Source.Certbot == nil:
 		v.errorf(key+".way", "%s changes a lineage of certbot, and the source is none", way)
-	case (way == rollback.WayAppend || way == rollback.WayPinned) && len(c.Deploy) > 0:
-		v.errorf(key+".way", "%s is for the lineage's own deploy hooks; with deploy it is deploy-path", way)
+	case (way == rollback.WayAppend || way == rollback.WayPinned) && installs:
+		v.errorf(key+".way", "%s is for services that load what certbot's links lead to; with files to install it is deploy-path", way)
 	}
 }
 
+// installs reports whether the destination gets copies of its own.
+func (d Destination) installs() bool { return len(d.Files) > 0 }
+
 // rollbackAllowed warns where a rollback that is allowed has no way.
 func (v *validator) rollbackAllowed(key string, i int, c Certificate) {
-	if len(c.Deploy) == 0 && c.Source.Certbot == nil {
-		v.warnf(fmt.Sprintf("%s[%d]", key, i), "there is no way to roll it back: it has no deploy, and the source is no lineage of certbot")
+	if !slices.ContainsFunc(c.Deploy, Destination.installs) && c.Source.Certbot == nil {
+		v.warnf(fmt.Sprintf("%s[%d]", key, i), "there is no way to roll it back: deploy installs no files, and the source is no lineage of certbot")
 	}
 }

@@ -14,7 +14,8 @@ func TestWaysOfRollbacks(t *testing.T) {
 	const (
 		lineage = "source: {certbot: {lineage: shop.test}}, "
 		files   = "source: {files: {cert: /a.pem, key: /a.key}}, "
-		steps   = "deploy: [{reload: [/bin/true]}], "
+		steps   = "deploy: [{files: [{from: fullchain, to: /x.pem}], reload: [/bin/true]}], "
+		reload  = "deploy: [{reload: [/bin/true]}], "
 	)
 	for _, tt := range []struct {
 		about, certificate string
@@ -25,10 +26,14 @@ func TestWaysOfRollbacks(t *testing.T) {
 		{"nothing is said, and there is no way", files, rollback.WayAuto, "", "there is no way to roll it back"},
 		{"deploy steps are a way for files", files + steps, rollback.WayAuto, "", ""},
 		{"by the deploy steps", lineage + steps + "rollback: {way: deploy-path}", rollback.WayDeployPath, "", ""},
-		{"by deploy steps that there are not", lineage + "rollback: {way: deploy-path}", "", "there is no deploy", ""},
+		{"by deploy steps that there are not", lineage + "rollback: {way: deploy-path}", "", "there are none", ""},
 		{"in the lineage", lineage + "rollback: {way: append-only}", rollback.WayAppend, "", ""},
 		{"in a lineage that it is not", files + steps + "rollback: {way: pinned}", "", "the source is none", ""},
-		{"in the lineage, beside deploy steps", lineage + steps + "rollback: {way: pinned}", "", "with deploy it is deploy-path", ""},
+		{"by deploy steps that install nothing", lineage + reload + "rollback: {way: deploy-path}", "", "there are none", ""},
+		{"in the lineage, by deploy steps that install nothing", lineage + reload + "rollback: {way: append-only}", rollback.WayAppend, "", ""},
+		{"nothing is said, and deploy steps install nothing", lineage + reload, rollback.WayAuto, "", ""},
+		{"deploy steps that install nothing are no way for files", files + reload, rollback.WayAuto, "", "there is no way to roll it back"},
+		{"in the lineage, beside deploy steps", lineage + steps + "rollback: {way: pinned}", "", "with files to install it is deploy-path", ""},
 		{"by a way that nobody knows", lineage + "rollback: {way: back}", "", `"back" is none of auto, deploy-path, append-only, pinned`, ""},
 	} {
 		t.Run(tt.about, func(t *testing.T) {

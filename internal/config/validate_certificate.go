@@ -15,7 +15,7 @@ import (
 )
 
 func (v *validator) certificates(all []Certificate) {
-	names := map[string]string{}
+	names, targets := map[string]string{}, map[string]string{}
 	for i, c := range all {
 		key := fmt.Sprintf("certificates[%d]", i)
 		v.name(key+".name", c.Name, names)
@@ -25,11 +25,16 @@ func (v *validator) certificates(all []Certificate) {
 		v.labels(key+".labels", c.Labels)
 		v.source(key+".source", c.Source)
 		v.endpoints(key+".endpoints", c.Endpoints)
-		v.deploy(key+".deploy", c.Deploy)
+		v.deploy(key+".deploy", c, targets)
 		v.renew(key+".renew", c)
 		v.rehearse(key+".rehearse", c)
 		v.rollback(key+".rollback", c)
 		v.allow(key+".remediation.allow", c)
+	}
+	for i, c := range all {
+		for j, d := range c.Deploy {
+			v.swap(fmt.Sprintf("certificates[%d].deploy[%d]", i, j), d, targets)
+		}
 	}
 }
 
@@ -105,6 +110,9 @@ func (v *validator) renewedBy(key string, c Certificate) {
 	}
 	if a != nil {
 		v.acme(key+".acme", a, false)
+		if a.Directory == letsEncryptStaging {
+			v.errorf(key+".acme.directory", "nobody trusts what the staging directory issues, and it would be stored in place of what is there")
+		}
 	}
 }
 

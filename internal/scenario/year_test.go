@@ -55,7 +55,7 @@ func TestYear(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, finer := 200, 1
+	n, finer := 100, 1
 	switch {
 	case os.Getenv("CERTMEDIC_CHAOS") != "":
 		n, finer = 800, 10

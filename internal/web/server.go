@@ -10,6 +10,7 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -212,7 +213,11 @@ func limit(r *http.Request) int {
 }
 
 func (s *Server) answer(w http.ResponseWriter, value any, err error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		s.problem(w, http.StatusServiceUnavailable, api.ErrCutShort.Error())
+		return
+	case err != nil:
 		s.problem(w, http.StatusInternalServerError, err.Error())
 		return
 	}

@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -286,5 +287,13 @@ func TestSocketReplacesWhatAKilledDaemonLeft(t *testing.T) {
 	}
 	if _, err := web.ListenSocket(filepath.Join(t.TempDir(), "missing", api.SocketName)); err == nil {
 		t.Error("listening in a folder that is not there")
+	}
+}
+
+func TestAnActionOutlivesTheDaemon(t *testing.T) {
+	b := &backend{fail: fmt.Errorf("redeploying: %w", context.Canceled)}
+	_, err := api.NewClient(socket(t, b)).Act(t.Context(), api.ActionRequest{Certificate: "shop", Action: certmedic.ActionRedeploy})
+	if !errors.Is(err, api.ErrCutShort) {
+		t.Errorf("an action that a reload cut short is told as %v", err)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	maxPause   = 30 * time.Second       // also where its Retry-After asks for more
 	maxPolls   = 600
 	maxBlips   = 3 // unanswered looks in a row
+	goneAfter  = 5 // looks in a row at an order that is said not to be there; a replica lags behind, or somebody in between refuses
 
 	maxListed = 100 // orders of an account that are looked at
 	maxPages  = 40
@@ -133,6 +134,26 @@ func (c *client) aboutReplaces(err error) bool {
 	e := problem(err)
 	return e != nil && c.wire.status >= http.StatusBadRequest && c.wire.status < http.StatusInternalServerError &&
 		c.wire.status != http.StatusTooManyRequests && e.Kind != KindRateLimited && e.Kind != KindPaused
+}
+
+// await asks for an order until it has left some states. Gone says that there is none with that
+// URL, of this account, and that the CA said so several times.
+func (c *client) await(url string, states ...string) (order acme.ExtendedOrder, gone bool, err error) {
+	missing := 0
+	err = c.poll(func() (bool, error) {
+		now, absent, err := c.order(url)
+		if err != nil {
+			return false, err
+		}
+		if absent {
+			missing++
+			gone = missing == goneAfter
+			return gone, nil
+		}
+		order, missing = now, 0
+		return !slices.Contains(states, order.Status), nil
+	})
+	return order, gone, err
 }
 
 // order asks for an order. Gone says that there is none with that URL, of this account.

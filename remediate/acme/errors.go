@@ -33,6 +33,7 @@ const (
 	KindAccount      Kind = "unauthorized_account" // the account is unknown, deactivated or not allowed to
 	KindEAB          Kind = "eab_required"         // the CA wants an external account binding
 	KindRefused      Kind = "refused"              // the CA refused for another reason
+	KindBadVersion   Kind = "bad_version"          // what the CA issued must not be installed
 )
 
 // Failure says why one name was not validated.
@@ -61,8 +62,9 @@ func (e *Error) Error() string { return strings.Join(e.Lines(), "; ") }
 // Unwrap returns the error below, where there is one.
 func (e *Error) Unwrap() error { return e.err }
 
-// Lines returns the error for people: first what went wrong, then each name that it is about.
-// Words that may be those of a stranger's server come behind "detail:".
+// Lines returns the error for people: first what went wrong, without secrets, then where a pause is
+// ended, then each name that it is about. Words that may be those of a stranger's server come
+// behind "detail:".
 func (e *Error) Lines() []string {
 	first := string(e.Kind) + ": " + e.Doing
 	for _, part := range []string{e.Type, e.Detail} {
@@ -73,19 +75,21 @@ func (e *Error) Lines() []string {
 	if !e.Until.IsZero() {
 		first += fmt.Sprintf(" (not before %s)", e.Until.UTC().Format(time.RFC3339))
 	}
-	if e.Unpause != "" {
-		first += ", to unpause: " + redact.Plain(e.Unpause) // whole, though it holds a token: a person has to open it
-	}
 	lines := []string{first}
+	if e.Unpause != "" {
+		lines = append(lines, "to unpause: "+redact.Plain(e.Unpause)) // whole, though it holds a token: a person has to open it
+	}
 	for _, f := range e.Failures {
 		lines = append(lines, fmt.Sprintf("%s: %s, detail: %s", shown(f.Name), shown(f.Type), shown(f.Detail)))
 	}
 	return lines
 }
 
-// shown bounds what others wrote, and takes out what is not fit for a terminal.
+// shown bounds what others wrote, and takes out what is not fit for a terminal, and what follows
+// the path of a URL that ends a pause.
 func shown(text string) string {
 	const most = 500 // runes
+	text = unpauseToken.ReplaceAllString(text, "$1?***")
 	return redact.Truncate(strings.Join(strings.Fields(redact.Plain(redact.Text(text))), " "), most)
 }
 
@@ -117,9 +121,10 @@ func problem(err error) *Error {
 
 // Boulder words a pause as a rate limit; only its text tells.
 var (
-	pausedWords = regexp.MustCompile(`(?i)temporarily prevented from requesting|\bpaused\b|unpause`)
-	unpauseURL  = regexp.MustCompile(`https?://[^\s"'<>]+`)
-	retryWords  = regexp.MustCompile(`retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)`)
+	pausedWords  = regexp.MustCompile(`(?i)temporarily prevented from requesting|\bpaused\b|unpause`)
+	unpauseURL   = regexp.MustCompile(`https?://[^\s"'<>]+`)
+	unpauseToken = regexp.MustCompile(`(https?://[^\s"'<>?]*unpause[^\s"'<>?]*)\?[^\s"'<>]+`)
+	retryWords   = regexp.MustCompile(`retry after (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)`)
 )
 
 func untilOf(detail string) time.Time {

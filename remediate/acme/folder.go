@@ -132,7 +132,7 @@ func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
 // load reads the state. One that cannot be read is an error: an order may hang on it.
 func (f *folder) load() error {
-	if err := atomicfile.Sweep(f.dir); err != nil {
+	if err := atomicfile.SweepFolder(f.dir); err != nil {
 		return err
 	}
 	data, err := os.ReadFile(f.path(stateFile))

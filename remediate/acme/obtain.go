@@ -186,7 +186,7 @@ func (j *job) resume(orders string) (order acme.ExtendedOrder, ok bool, err erro
 	if j.f.URL == "" {
 		return order, false, nil
 	}
-	order, gone, err := j.client.order(j.f.URL)
+	order, gone, err := j.client.await(j.f.URL)
 	if err != nil {
 		return order, false, err
 	}
@@ -307,27 +307,22 @@ func (j *job) finish(ctx context.Context, order acme.ExtendedOrder) (Issued, err
 	return j.download(order)
 }
 
-// await waits until the order has left some states. One that becomes invalid is forgotten.
+// await waits until the order has left some states. One that becomes invalid is forgotten, and so
+// is one that the CA does not know any more, unless it may have issued the certificate already.
 func (j *job) await(order acme.ExtendedOrder, states ...string) (acme.ExtendedOrder, error) {
-	err := j.client.poll(func() (bool, error) {
-		now, gone, err := j.client.order(order.Location)
-		if err != nil {
-			return false, err
-		}
-		if gone {
-			now.Status = acme.StatusInvalid
-		}
-		order = now
-		return !slices.Contains(states, order.Status), nil
-	})
-	if err != nil || order.Status != acme.StatusInvalid {
+	const doing = "finishing the order"
+	order, gone, err := j.client.await(order.Location, states...)
+	if err == nil && gone && j.f.Phase == phaseFinalizing {
+		err = &Error{Kind: KindUnreachable, Doing: doing, Detail: "the CA does not show the order, which was finalized"}
+	}
+	if err != nil || !gone && order.Status != acme.StatusInvalid {
 		return order, err
 	}
 	e := &Error{Kind: KindRefused, Detail: "it became invalid"}
 	if order.Error != nil {
 		e = problem(order.Error)
 	}
-	e.Doing = "finishing the order"
+	e.Doing = doing
 	if e.Kind == KindAccount {
 		e.Kind = KindRefused // it is about this order only
 	}

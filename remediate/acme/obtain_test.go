@@ -344,6 +344,9 @@ func TestRefusals(t *testing.T) {
 			if d := told.Until.Sub(tt.until); d.Abs() > time.Minute && told.Until != tt.until {
 				t.Errorf("until %v, want %v", told.Until, tt.until)
 			}
+			if strings.Contains(told.Lines()[0], "a.b.c") {
+				t.Errorf("the first line tells the token: %q", told.Lines()[0])
+			}
 			if (tt.kind == acme.KindPaused) != (told.Unpause != "") || strings.ContainsRune(told.Error(), '\x1b') {
 				t.Errorf("%q, to unpause: %q", told.Error(), told.Unpause)
 			}
@@ -364,14 +367,17 @@ func TestLostOrders(t *testing.T) {
 		stop   string // where the first run is interrupted
 		path   string // what the CA then answers otherwise, once
 		answer http.HandlerFunc
+		times  int32
 		orders int
 	}{
-		{"the answer to the order", "after POST " + newOrderPath, "", nil, 1},
-		{"nothing, and the CA lists no orders", "before POST /authZ", "", nil, 1},
-		{"the order, at the CA", "before POST /finalize-order", "/my-order/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 2},
-		{"the order, which became invalid", "before POST /finalize-order", "/my-order/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"status":"invalid"}`)) }, 2},
-		{"the answer to the finalization", "after POST /finalize-order", "", nil, 1},
-		{"nothing, but the CA is in trouble for a moment", "before POST /certZ", "/my-order/", refuse(500, "serverInternal", "oops"), 1},
+		{"the answer to the order", "after POST " + newOrderPath, "", nil, 0, 1},
+		{"nothing, and the CA lists no orders", "before POST /authZ", "", nil, 0, 1},
+		{"the order, at the CA", "before POST /finalize-order", "/my-order/", absent, 5, 2},
+		{"nothing, but one of the CA's servers lags behind", "before POST /finalize-order", "/my-order/", absent, 1, 1},
+		{"nothing, but somebody in between refuses after the finalization", "after POST /finalize-order", "/my-order/", refuse(403, "unauthorized", "no"), 4, 1},
+		{"the order, which became invalid", "before POST /finalize-order", "/my-order/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"status":"invalid"}`)) }, 1, 2},
+		{"the answer to the finalization", "after POST /finalize-order", "", nil, 0, 1},
+		{"nothing, but the CA is in trouble for a moment", "before POST /certZ", "/my-order/", refuse(500, "serverInternal", "oops"), 1, 1},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			name := "lost" + itoa(i) + ".shop.test"
@@ -387,7 +393,7 @@ func TestLostOrders(t *testing.T) {
 				t.Fatalf("it was to be interrupted: %v", err)
 			}
 			if tt.path != "" {
-				a.replaceOnce(tt.path, tt.answer)
+				a.replace(tt.path, tt.times, tt.answer)
 			}
 			var out bytes.Buffer
 			_, err := acme.Obtain(t.Context(), r, &out)
@@ -402,6 +408,44 @@ func TestLostOrders(t *testing.T) {
 }
 
 // TestFailedChallengeLeavesNothing has nobody serve the webroot.
+func absent(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+
+// TestAnOrderThatIsNotShown shows how often the CA has to say that an order is not there, while it
+// is led to its certificate.
+func TestAnOrderThatIsNotShown(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t, false)
+	for _, tt := range []struct {
+		about  string
+		from   string // the request after which the order is not shown
+		times  int32
+		kind   acme.Kind // of the error; empty: there is none
+		orders int       // when it was tried until it worked
+	}{
+		{"once, while its names are validated", "/chalZ/", 1, "", 1},
+		{"for good, while its names are validated", "/chalZ/", 5, acme.KindRefused, 2},
+		{"once, after it was finalized", "/finalize-order/", 1, "", 1},
+		{"for a while, after it was finalized", "/finalize-order/", 5, acme.KindUnreachable, 1},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			before, r := a.placed(), a.request(t, "shop.test")
+			_, err := acme.ObtainAt(t.Context(), r, new(bytes.Buffer), func(point string) {
+				if strings.HasPrefix(point, "after POST "+tt.from) {
+					a.replace("/my-order/", tt.times, absent)
+				}
+			})
+			var told *acme.Error
+			if tt.kind != "" && (!errors.As(err, &told) || told.Kind != tt.kind) || tt.kind == "" && err != nil {
+				t.Errorf("error %v, want kind %q", err, tt.kind)
+			}
+			a.obtain(t, r)
+			if n := a.placed() - before; n != tt.orders {
+				t.Errorf("%d orders in all, want %d", n, tt.orders)
+			}
+		})
+	}
+}
+
 func TestFailedChallengeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, false)

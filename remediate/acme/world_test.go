@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,15 +160,20 @@ func firstName(body []byte) string {
 }
 
 // replaceOnce has the next request to a path that begins with prefix answered by f.
-func (a *authority) replaceOnce(prefix string, f http.HandlerFunc) {
-	var once sync.Once
+func (a *authority) replaceOnce(prefix string, f http.HandlerFunc) { a.replace(prefix, 1, f) }
+
+// replace has the next requests to a path that begins with prefix answered by f.
+func (a *authority) replace(prefix string, times int32, f http.HandlerFunc) {
+	var left atomic.Int32
+	left.Store(times)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.instead = func(w http.ResponseWriter, r *http.Request) (done bool) {
-		if strings.HasPrefix(r.URL.Path, prefix) {
-			once.Do(func() { f(w, r); done = true })
+	a.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, prefix) || left.Add(-1) < 0 {
+			return false
 		}
-		return done
+		f(w, r)
+		return true
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/atomicfile"
 	"github.com/certmedic/certmedic/internal/lab/mint"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/probe/inspect"
@@ -545,7 +546,9 @@ func TestLinks(t *testing.T) {
 		t.Errorf("the target that was not there before is still there: %v", err)
 	}
 	write(t, elsewhere, "real.pem", nil)
-	write(t, elsewhere, ".certmedic-left", nil)
+	if _, err := atomicfile.Stage(real, nil, 0o600, -1, -1); err != nil { // and be killed
+		t.Fatal(err)
+	}
 	if err := deploy.Sweep(link); err != nil {
 		t.Fatal(err)
 	}

@@ -222,10 +222,10 @@ func Installed(changes []certmedic.Change) bool {
 }
 
 // Sweep removes what a killed process had staged for the file, or the link of a folder, at
-// path, and folders that links once led to, but for the last. Call it only while nothing else
-// installs files.
+// path, and folders that links once led to, but for the last. What is staged for others in the same
+// folder stays. Call it only while nothing else installs there.
 func Sweep(path string) error {
-	return errors.Join(sweepFolders(path), atomicfile.Sweep(filepath.Dir(path)), atomicfile.Sweep(filepath.Dir(resolved(path))))
+	return errors.Join(sweepFolders(path), atomicfile.Sweep(path))
 }
 
 // resolved follows symbolic links, as an installation does; a path that cannot be followed

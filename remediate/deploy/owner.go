@@ -22,7 +22,9 @@ func becomes(f certmedic.InstalledFile) (mode, owner string) {
 	perm := defaultMode(f.From)
 	info, err := os.Stat(f.To)
 	if err == nil {
-		perm = info.Mode().Perm()
+		if perm = info.Mode().Perm(); f.From.HasKey() {
+			perm &^= 0o007 // what was there may have held no key; who wants all to read it says so by mode
+		}
 	} else if info, err = os.Stat(filepath.Dir(f.To)); err == nil && info.Mode()&fs.ModeSetgid == 0 {
 		info = nil // only a folder with the set-group-ID bit gives its group to what is made in it
 	}

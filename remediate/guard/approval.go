@@ -9,6 +9,9 @@ type Approval struct {
 	Again    time.Time // when people may be asked about a rejected plan again
 }
 
+// lookAgain is how often it is looked whether what a person is asked about has changed or expired.
+const lookAgain = time.Minute
+
 // unapproved refuses what nobody approved. People are asked only about what they could allow: not
 // before a deployment has settled, nor when no further attempt would be made.
 func unapproved(c Case) Decision {
@@ -16,7 +19,9 @@ func unapproved(c Case) Decision {
 		return d
 	}
 	if c.Approval.Rejected == "" {
-		return refuse(NeedsApproval, "mode is approve")
+		d := refuse(NeedsApproval, "mode is approve")
+		d.Retry = c.Now.Add(lookAgain) // a plan that expired meanwhile is shown anew
+		return d
 	}
 	d := refuse(Rejected, "%s rejected this plan; nobody is asked about it again before %s", c.Approval.Rejected, c.Approval.Again.UTC().Format(time.RFC3339))
 	d.Retry = c.Approval.Again

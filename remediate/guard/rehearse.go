@@ -51,6 +51,10 @@ func rehearsalConsent(c Case) Decision {
 	case c.ByHand:
 	case c.Certificate.Mode == certmedic.ModeObserve:
 		return refuse(ModeObserve, "mode is observe")
+	case c.Certificate.Mode == certmedic.ModePlan:
+		return refuse(ModePlan, "mode is plan, and a rehearsal runs something for real; by hand it does")
+	case c.Certificate.Mode == certmedic.ModeApprove:
+		return refuse(NeedsApproval, "mode is approve, and nobody is asked about rehearsals; by hand it is done")
 	case c.Frozen:
 		return refuse(Frozen, "the freeze file exists")
 	case !c.Opens.IsZero():

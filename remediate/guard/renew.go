@@ -12,6 +12,7 @@ type Renewal struct {
 	Rests  time.Time // before that no rule asks the CA again, because of what came of it last
 	Failed int       // renewals in a row that stored nothing new
 
+	Early bool // certmedic itself would order it, and much of the stored version's life is left
 	Ours  bool // the source is certmedic's own: nothing but certmedic renews it
 	First bool // nothing was ever stored there
 }
@@ -32,6 +33,8 @@ func renewNeed(c Case) Decision {
 		return refuse(NotBound, "no address of %q ever served a version of it, and none is declared owned", c.Certificate.Name)
 	case c.Needed && !c.Force && storedGood(c).Allowed():
 		return refuse(NewerStored, "a valid version that is stored is not served everywhere; a redeploy is the remedy")
+	case c.ByHand && !c.Force && c.Renewal.Early && !c.ServedDire && storedGood(c).Allowed():
+		return refuse(NoNeed, "the stored version is good until %s, and not due for renewal; --force orders another one all the same", c.Stored.Chain[0].NotAfter.UTC().Format(time.RFC3339))
 	case !c.ByHand && c.ServedNewer && !c.ServedDire:
 		return refuse(ServedNewer, "what is served was issued after the stored version, and is valid: there is no need for a third")
 	case !c.ByHand && !c.Renewal.Asked:

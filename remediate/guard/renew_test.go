@@ -39,6 +39,8 @@ func TestDecideAboutRenewals(t *testing.T) {
 			c.Stored.Chain, c.Needed, c.Renewal.Ours, c.Renewal.First = nil, true, true, true
 		}, guard.None, guard.None, guard.None},
 		{"no address is bound to a source of certmedic's own", func(c *guard.Case) { c.Bound, c.Renewal.Ours = false, true }, guard.None, guard.None, guard.None},
+		{"much of its life is left", func(c *guard.Case) { c.Renewal.Early = true }, guard.None, guard.NoNeed, guard.None},
+		{"much of the life of a bad version is left", func(c *guard.Case) { c.Renewal.Early = true; problem(c) }, guard.None, guard.None, guard.None},
 		{"there is no way", func(c *guard.Case) { c.Runnable = false }, guard.NothingToRun, guard.NothingToRun, guard.NothingToRun},
 		{"there is no way, and it was not allowed", func(c *guard.Case) { c.Runnable, c.Certificate.Allow = false, nil }, guard.NotAllowed, guard.NothingToRun, guard.NothingToRun},
 		{"certbot is at work", locked(certmedic.LockHeld), guard.Deploying, guard.Deploying, guard.Deploying},

@@ -64,19 +64,23 @@ func rollbackValid(c Case) Decision {
 }
 
 // leftBehind says that the stored version is the one that was rolled back from: however good it
-// looks where it is stored, installing it would undo the rollback.
+// looks where it is stored, installing it would undo the rollback. Where the loan is over and what is
+// served is invalid there is nothing to undo: a redeploy is better than that. A renewal is better than
+// both, so that it goes on.
 func leftBehind(c Case) Decision {
 	leaf := c.Stored.Chain[0]
-	if c.Loan.Version == "" || c.Loan.Instead != leaf.SHA256 || c.ByHand && c.Force {
+	ended := c.Loan.Overdue(c.Now) && c.ServedDire && (c.Kind == certmedic.ActionRedeploy || c.Kind == certmedic.ActionReload)
+	if c.Loan.Version == "" || c.Loan.Instead != leaf.SHA256 || ended || c.ByHand && c.Force {
 		return Decision{}
 	}
 	return refuse(OnLoan, "the stored version, %s, is the one that was rolled back from: %s; by hand, --force acts all the same", leaf.SHA256.Short(), c.Loan.Why)
 }
 
-// pinned says that no rule has a certificate renewed which certbot is kept from renewing: several
-// rollbacks for one cause show that a further version would be no better.
+// pinned says that no rule has a certificate renewed which certbot is kept from renewing after several
+// rollbacks for one cause: they show that a further version would be no better. After the first one,
+// which the way alone may pin, rules go forward.
 func pinned(c Case) Decision {
-	if c.ByHand || !c.Loan.Pinned {
+	if c.ByHand || !c.Loan.Pinned || c.Loan.Count < 2 {
 		return Decision{}
 	}
 	return refuse(OnLoan, "after %d rollbacks for one cause certbot is kept from renewing it; a person has to look into that", c.Loan.Count)

@@ -100,6 +100,11 @@ func TestDecideAboutRollbacks(t *testing.T) {
 // it looks where it is stored, and keeps nobody from going forward.
 func TestNothingUndoesALoan(t *testing.T) {
 	stands := lends("old", "new")
+	over := func(c *guard.Case) { c.Loan.Until = now.Add(-time.Hour) }
+	dire := func(c *guard.Case) { c.ServedDire = true }
+	pinned := func(count int) func(*guard.Case) {
+		return func(c *guard.Case) { c.Loan.Pinned, c.Loan.Count = true, count }
+	}
 	for _, tt := range []struct {
 		about  string
 		kind   certmedic.ActionKind
@@ -112,8 +117,13 @@ func TestNothingUndoesALoan(t *testing.T) {
 		{"a reload that goes with it", certmedic.ActionReload, stands, guard.OnLoan, guard.OnLoan, guard.None},
 		{"a redeploy of what came after it", certmedic.ActionRedeploy, lends("old", "bad"), guard.None, guard.None, guard.None},
 		{"a redeploy of what came after it and is no better", certmedic.ActionRedeploy, both(lends("old", "bad"), problem), guard.StoredInvalid, guard.StoredInvalid, guard.StoredInvalid},
+		{"a redeploy of what was left, once the loan is over and what is served is invalid", certmedic.ActionRedeploy, both(stands, over, dire), guard.None, guard.None, guard.None},
+		{"a redeploy of what was left, once the loan is over", certmedic.ActionRedeploy, both(stands, over), guard.OnLoan, guard.OnLoan, guard.None},
+		{"a redeploy of what was left, where what is served is invalid", certmedic.ActionRedeploy, both(stands, dire), guard.OnLoan, guard.OnLoan, guard.None},
+		{"a renewal, to go forward, also once the loan is over", certmedic.ActionRenew, both(stands, over, dire), guard.None, guard.None, guard.None},
 		{"a renewal, to go forward", certmedic.ActionRenew, stands, guard.None, guard.None, guard.None},
-		{"a renewal where certbot is kept from it", certmedic.ActionRenew, both(stands, func(c *guard.Case) { c.Loan.Pinned = true }), guard.OnLoan, guard.None, guard.None},
+		{"a renewal where the way alone keeps certbot from it", certmedic.ActionRenew, both(stands, pinned(1)), guard.None, guard.None, guard.None},
+		{"a renewal where certbot is kept from it after the second rollback", certmedic.ActionRenew, both(stands, pinned(2)), guard.OnLoan, guard.None, guard.None},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			c := allowed()

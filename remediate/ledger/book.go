@@ -81,6 +81,23 @@ func (b *Book) Spend(e Entry) error {
 	return b.writeLocked([]Entry{e})
 }
 
+// Take asks whether an order may be placed, and where it may writes that down as [Book.Spend] does,
+// with nobody in between: two that ask for the last one at a time do not both get it.
+func (b *Book) Take(now time.Time, o Order) (Decision, error) {
+	if b.closed != nil {
+		return b.Ask(now, o), nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.withLocked(now, o)
+	d := allows(now, all.entries, all.tally, o)
+	if !d.Allowed() {
+		return d, nil
+	}
+	e := Entry{Time: now, Kind: KindOrder, Directory: o.Directory, Account: o.Account, Names: Normal(o.Names), Exempt: o.Exempt, By: o.By}
+	return d, b.writeLocked([]Entry{e})
+}
+
 // Sourced is what the archive of one source holds.
 type Sourced struct {
 	Directory string // of the ACME CA that issued it

@@ -3,6 +3,8 @@ package ledger
 import (
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +104,51 @@ func TestWhatIsForgotten(t *testing.T) {
 	}
 	if d := book.Ask(noon(), shop()); d.Reason != Paused {
 		t.Errorf("a pause without end was forgotten: %+v", d)
+	}
+}
+
+// TestTheLastIsTakenOnce has many ask for what is left at a time.
+func TestTheLastIsTakenOnce(t *testing.T) {
+	book, _ := newBook(t)
+	var granted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			o := shop()
+			o.By = ByPerson
+			if d, err := book.Take(noon().Add(time.Duration(i)), o); err == nil && d.Allowed() {
+				granted.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := granted.Load(); n != 5 {
+		t.Errorf("%d of the five are granted", n)
+	}
+	book, store := newBook(t)
+	store.broken = errors.New("no space left on device")
+	if _, err := book.Take(noon(), shop()); !errors.Is(err, store.broken) {
+		t.Errorf("what cannot be written is granted: %v", err)
+	}
+	if d, err := Closed(errors.New("it cannot be read")).Take(noon(), shop()); err != nil || d.Reason != Paused {
+		t.Errorf("a closed book grants: %+v, %v", d, err)
+	}
+}
+
+// TestPeopleMayLeaveTheReserve asks for a person who spends all, and for one who does not.
+func TestPeopleMayLeaveTheReserve(t *testing.T) {
+	book, _ := newBook(t)
+	person := shop()
+	person.By = ByPerson
+	careful := person
+	careful.Keep = true
+	for i := range 5 {
+		if _, err := book.Take(noon().Add(time.Duration(i)), careful); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := book.Ask(noon(), careful); d.Reason != Reserved || !book.Ask(noon(), person).Allowed() {
+		t.Errorf("with a reserve left it is %+v for one who leaves it", d)
 	}
 }
 

@@ -151,7 +151,7 @@ func affordable(now time.Time, balance []Remaining, o Order) Decision {
 // reserve returns how many an order must leave. Near the end of what is served automation leaves one.
 func reserve(now time.Time, r Remaining, o Order) int64 {
 	switch {
-	case o.By == ByPerson:
+	case o.By == ByPerson && !o.Keep:
 		return 0
 	case !o.Expires.IsZero() && o.Expires.Sub(now) <= dire:
 		return 1

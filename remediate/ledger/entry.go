@@ -64,6 +64,7 @@ type Order struct {
 	Names     []string // DNS names and IP addresses, in any order and case
 	Exempt    Exemption
 	By        Spender
+	Keep      bool               // by a person who leaves the reserve
 	Expires   time.Time          // end of what is served until then; zero: not known
 	Issued    []certmedic.Issued // what the source's archive holds, which counts also where it was not learnt yet
 }

@@ -21,6 +21,10 @@ var ErrHeld = errors.New("certbot is at work")
 // more was done.
 var ErrOvertaken = errors.New("the lineage has changed meanwhile")
 
+// ExitHeld is the exit code of a step that ended with [ErrHeld]: it did nothing, and can be tried
+// again (EX_TEMPFAIL of sysexits.h).
+const ExitHeld = 75
+
 // Place is where a lineage is kept, as certbot's own files name it.
 type Place struct {
 	Lineage   string `json:"lineage"`    // its name, as in renewal/NAME.conf
@@ -52,4 +56,8 @@ type Request struct {
 	Files   certmedic.StoredFiles `json:"files"`   // of Append: where the parts are now, in PEM
 	Version certmedic.Fingerprint `json:"version"` // of the leaf in Files, or of the archive's version to lead to
 	Work    string                `json:"work"`    // a folder, made 0700 where there is none, that remembers what was done, for Retract and Unpin
+
+	// Name tells a Pin from an earlier one with the same work folder, whose place it takes. An Unpin of
+	// that name takes back that one alone, so that the earlier one stands again; without a name, all.
+	Name string `json:"name,omitempty"`
 }

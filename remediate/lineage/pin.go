@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/certmedic/certmedic"
@@ -22,12 +23,26 @@ const asideEnding = ".certmedic"
 // pinned is what a Pin does: which links it moves, which files it puts aside, and what the
 // configuration was.
 type pinned struct {
+	Name    string                `json:"name,omitempty"`
 	Version certmedic.Fingerprint `json:"version,omitempty"` // that the links lead to; empty: they were left
 	From    targets               `json:"from,omitempty"`
 	To      targets               `json:"to,omitempty"`
 	Aside   []string              `json:"aside,omitempty"`  // files of newer versions, by their whole names
 	Before  []byte                `json:"before,omitempty"` // the configuration; absent: it was off before
 	After   []byte                `json:"after,omitempty"`
+
+	Was  *pinned  `json:"was,omitempty"`  // the pin whose place it takes
+	Via  targets  `json:"via,omitempty"`  // where the links led then; From is where they led before all pins
+	Back []string `json:"back,omitempty"` // what earlier pins had put aside
+}
+
+// Pinned reports whether a work folder remembers a Pin: one that began, and was not taken back; and
+// whether it was that which keeps certbot from renewing, rather than the lineage's owner.
+func Pinned(work string) (stands, switchedOff bool, err error) {
+	var p pinned
+	c := change{Request: Request{Work: work}}
+	stands, err = c.recall(pinFile, &p)
+	return stands, p.After != nil, err
 }
 
 // pin keeps certbot from renewing, and from leading the links to another version. The links
@@ -37,14 +52,8 @@ func (c *change) pin() error {
 	if err != nil {
 		return err
 	}
-	if p.Version != "" {
-		if err := errors.Join(c.Place.among(p.From, p.To), c.Place.whole(p.To)); err != nil {
-			return err
-		}
-		if err := c.lead(p.To); err != nil {
-			return err
-		}
-		if err := c.putAside(p.Aside); err != nil {
+	if c.Version != "" {
+		if err := c.leadTo(p); err != nil {
 			return err
 		}
 		c.say("the links of the lineage %q lead to version %s", c.Place.Lineage, p.Version.Short())
@@ -52,29 +61,68 @@ func (c *change) pin() error {
 	return c.switchOff(p)
 }
 
+// leadTo leads the links to where they are pinned, and puts aside what is newer. What an earlier pin
+// put aside, and this one does not, is back first: the links may lead there.
+func (c *change) leadTo(p pinned) error {
+	if err := c.Place.among(p.From, p.Via, p.To); err != nil {
+		return err
+	}
+	if err := c.putBack(p.Back, p.Aside); err != nil {
+		return err
+	}
+	if err := c.Place.whole(p.To); err != nil {
+		return err
+	}
+	if err := c.lead(p.To); err != nil {
+		return err
+	}
+	return c.putAside(p.Aside)
+}
+
 // intend returns what an earlier attempt remembered, or finds out what there is to do.
 func (c *change) intend() (pinned, error) {
-	var p pinned
-	known, err := c.recall(pinFile, &p)
+	var before, p pinned
+	known, err := c.recall(pinFile, &before)
 	switch {
 	case err != nil:
 		return p, err
-	case known && p.Version != c.Version:
-		return p, fmt.Errorf("the work folder %q remembers a pin to another version, %q", c.Work, p.Version.Short())
+	case known && (before.Name == c.Name && before.Version == c.Version || before.Name != c.Name && c.Version == ""):
+		return before, nil
+	case known && before.Name == c.Name:
+		return p, fmt.Errorf("the work folder %q remembers a pin to another version, %q", c.Work, before.Version.Short())
 	case known:
-		return p, nil
+		p, err = c.instead(before)
+	case c.Version != "":
+		p, err = c.hold(pinned{})
 	}
-	if c.Version != "" {
-		if p, err = c.hold(); err != nil {
-			return p, err
-		}
+	if err != nil {
+		return p, err
 	}
+	p.Name = c.Name
 	return p, c.remember(pinFile, p)
 }
 
+// instead finds out what there is to do for a pin that takes the place of another one. In the end
+// everything gets back to where it was before both, unless others led the links elsewhere since.
+func (c *change) instead(was pinned) (pinned, error) {
+	p, err := c.hold(was)
+	if err != nil {
+		return p, err
+	}
+	p.Before, p.After = was.Before, was.After
+	p.Via, p.Back = p.From, append(was.Back, was.Aside...)
+	if was.To != nil && c.Place.among(was.From, was.Via, was.To) == nil {
+		p.From = was.From
+	}
+	was.Was = nil // nobody takes that back alone any more
+	was.Aside = slices.DeleteFunc(slices.Clone(was.Aside), func(path string) bool { return isThere(path) })
+	p.Was = &was
+	return p, nil
+}
+
 // hold finds the version in the archive that the links shall lead to, and what has to be put
-// aside so that certbot leaves them there.
-func (c *change) hold() (pinned, error) {
+// aside so that certbot leaves them there. What an earlier pin put aside counts as if it was there.
+func (c *change) hold(was pinned) (pinned, error) {
 	from, err := c.Place.links()
 	if err != nil {
 		return pinned{}, err
@@ -82,6 +130,11 @@ func (c *change) hold() (pinned, error) {
 	versions, err := c.Place.versions()
 	if err != nil {
 		return pinned{}, err
+	}
+	for _, path := range append(was.Back, was.Aside...) {
+		if part, n := numberOf(filepath.Base(path)); isThere(path+asideEnding) && !slices.Contains(versions[n], part) {
+			versions[n] = append(versions[n], part)
+		}
 	}
 	numbers := slices.Sorted(maps.Keys(versions))
 	slices.Reverse(numbers)
@@ -119,6 +172,19 @@ func (c *change) putAside(paths []string) error {
 			return fmt.Errorf("putting %q aside: there is a %q", path, path+asideEnding)
 		}
 		if err := c.rename(path, path+asideEnding); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putBack gives files that were put aside their names again, but for some.
+func (c *change) putBack(paths, but []string) error {
+	for _, path := range paths {
+		if slices.Contains(but, path) {
+			continue
+		}
+		if err := c.rename(path+asideEnding, path); err != nil {
 			return err
 		}
 	}
@@ -200,13 +266,18 @@ func (c *change) unpin() error {
 		c.say("the lineage %q is not pinned", c.Place.Lineage)
 		return nil
 	}
-	for _, path := range p.Aside {
-		if err := c.rename(path+asideEnding, path); err != nil {
-			return err
-		}
+	switch {
+	case c.Name != "" && c.Name != p.Name:
+		c.say("the lineage %q is pinned as it was before", c.Place.Lineage)
+		return nil
+	case c.Name != "" && p.Was != nil:
+		return c.unpinLast(p)
 	}
-	if p.Version != "" {
-		if err := c.leadBack(p); err != nil {
+	if err := c.putBack(append(p.Aside, p.Back...), nil); err != nil {
+		return err
+	}
+	if p.To != nil {
+		if _, err := c.leadBack(p, p.From); err != nil {
 			return err
 		}
 	}
@@ -216,17 +287,40 @@ func (c *change) unpin() error {
 	return c.forget(pinFile)
 }
 
-func (c *change) leadBack(p pinned) error {
-	err := errors.Join(c.Place.among(p.From, p.To), c.Place.whole(p.From))
-	if errors.Is(err, ErrOvertaken) {
-		c.say("the links stay: %v", err)
-		return nil
+// unpinLast has the pin stand again whose place another one took.
+func (c *change) unpinLast(p pinned) error {
+	if err := c.putBack(p.Aside, p.Was.Aside); err != nil {
+		return err
+	}
+	back, err := c.leadBack(p, p.Via)
+	if err != nil {
+		return err
+	}
+	if back {
+		err = c.putAside(p.Was.Aside)
+	}
+	if !bytes.Equal(p.After, p.Was.After) {
+		err = errors.Join(err, c.switchOn(p))
 	}
 	if err != nil {
 		return err
 	}
+	return c.remember(pinFile, p.Was)
+}
+
+// leadBack leads the links of a pin to where they led before, and reports whether they do: they
+// stay where somebody else led them.
+func (c *change) leadBack(p pinned, to targets) (bool, error) {
+	err := errors.Join(c.Place.among(p.From, p.Via, p.To), c.Place.whole(to))
+	if errors.Is(err, ErrOvertaken) {
+		c.say("the links stay: %v", err)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	c.say("the links of the lineage %q lead to where they did", c.Place.Lineage)
-	return c.lead(p.From)
+	return true, c.lead(to)
 }
 
 // switchOn puts the configuration back to the byte, or only its line where others changed the

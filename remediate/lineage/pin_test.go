@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,77 @@ func TestPinnedLinks(t *testing.T) {
 	same(t, "unpinned", w.picture(t), before)
 	if out := w.do(t, Unpin); !strings.Contains(out, "not pinned") {
 		t.Errorf("unpinned again, it told %q", out)
+	}
+}
+
+// TestAPinInPlaceOfAnother kills a pin that takes the place of another one after each of its steps,
+// and what takes it back, too. Then the one before stands, to the byte; and without a name both
+// are taken back.
+func TestAPinInPlaceOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		about         string
+		first, second int // the versions
+		between       func(t *testing.T, w *world)
+		unpinned      int // where the links lead in the end
+	}{
+		{"to a newer version", 1, 2, nil, 3},
+		{"to an older version", 2, 1, nil, 3},
+		{"to the same version, after certbot renewed by force", 2, 2, func(t *testing.T, w *world) { w.save(t, w.renewed(t)) }, 4},
+		{"after its owner switched renewals on", 1, 2, func(t *testing.T, w *world) {
+			must(t, os.WriteFile(w.conf(), []byte("[renewalparams]\nautorenew = True\n"), 0o644))
+		}, 3},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			t.Parallel()
+			begin := func() (w *world, second Request, before map[string]string) {
+				w = newWorld(t)
+				w.save(t, w.renewed(t))
+				first := w.request(Pin)
+				first.Version, first.Name = w.version(tt.first), "first"
+				_, err := w.run(t, first)
+				must(t, err)
+				if tt.between != nil {
+					tt.between(t, w)
+				}
+				second = w.request(Pin)
+				second.Version, second.Name = w.version(tt.second), "second"
+				return w, second, w.picture(t)
+			}
+			for step, more := 0, true; more; step++ {
+				when := fmt.Sprintf("killed after step %d", step)
+				w, second, before := begin()
+				more = step == 0 || killed(t, second, step)
+				w.sound(t, when)
+				back := second
+				back.Do = Unpin
+				for n := 1; killed(t, back, n); n++ {
+					w.sound(t, when+", and taken back")
+				}
+				same(t, when+", and taken back", w.picture(t), before)
+				w.do(t, Unpin)
+				w.serves(t, when+", and taken back, and unpinned", tt.unpinned, w.version(tt.unpinned))
+
+				w, second, _ = begin()
+				if step > 0 {
+					killed(t, second, step)
+				}
+				_, err := w.run(t, second)
+				must(t, err)
+				w.certbot(t)
+				w.serves(t, when+", and again, and certbot ran", tt.second, w.version(tt.second))
+				w.do(t, Unpin)
+				w.serves(t, when+", and unpinned", tt.unpinned, w.version(tt.unpinned))
+				for path := range w.picture(t) {
+					if strings.HasSuffix(path, asideEnding) {
+						t.Errorf("%s, and unpinned: %q is left", when, path)
+					}
+				}
+				if conf := read(t, w.conf()); strings.Contains(conf, "False") {
+					t.Errorf("%s, and unpinned: certbot does not renew", when)
+				}
+			}
+		})
 	}
 }
 

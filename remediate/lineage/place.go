@@ -162,7 +162,11 @@ func (c *change) lead(to targets) error {
 			continue
 		}
 		temp := filepath.Join(c.Place.Live, ".certmedic-"+filepath.Base(link))
-		if err := errors.Join(os.Symlink(to[part], temp), os.Rename(temp, link)); err != nil {
+		err := os.Symlink(to[part], temp)
+		if err == nil {
+			err = os.Rename(temp, link)
+		}
+		if err != nil {
 			return fmt.Errorf("moving the link %q: %w", link, err)
 		}
 		c.happened()
@@ -170,15 +174,15 @@ func (c *change) lead(to targets) error {
 	return syncDir(c.Place.Live)
 }
 
-// among proves that each link leads to one of two targets: where a request found it, or where
+// among proves that each link leads to one of several targets: where a request found it, or where
 // that moved it.
-func (p Place) among(one, other targets) error {
+func (p Place) among(all ...targets) error {
 	now, err := p.links()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOvertaken, err)
 	}
 	for _, part := range linkOrder() {
-		if now[part] != one[part] && now[part] != other[part] {
+		if !slices.ContainsFunc(all, func(t targets) bool { return t[part] == now[part] }) {
 			return fmt.Errorf("%w: %q leads to %q", ErrOvertaken, p.link(part), now[part])
 		}
 	}

@@ -89,7 +89,7 @@ func (c *change) isGone() bool {
 // carryOut does what is asked for, under the locks. Staged files of a killed process go first.
 func (c *change) carryOut() error {
 	for _, folder := range []string{c.Place.Archive, c.Place.Live, filepath.Dir(c.Place.Conf)} {
-		if err := atomicfile.Sweep(folder); err != nil {
+		if err := atomicfile.SweepFolder(folder); err != nil {
 			return err
 		}
 	}

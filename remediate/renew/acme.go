@@ -23,6 +23,7 @@ type ACME struct {
 	After int          // failures in a row that make it the turn of the other one
 	Names []string     // empty: those of the stored version
 	Store native.Store // where a version goes
+	Roots []string     // sets of roots that have to trust it, see [native.Judge]
 
 	ReuseKey bool
 	Denied   []certmedic.Fingerprint // SPKI hashes of keys that must not be used
@@ -50,6 +51,7 @@ type Window struct {
 type Case struct {
 	Stored  certmedic.Stored // the present version, if there is one
 	Failed  int              // renewals in a row that left nothing new
+	Prove   bool             // the last of them failed for something that a rehearsal shows
 	Now     time.Time
 	Environ []string // for commands
 }
@@ -125,7 +127,7 @@ func (a ACME) request(c Case) native.Request {
 	if a.replaces(ca, c) {
 		order.Replaces = c.Stored.Files.Cert
 	}
-	return native.Request{Order: order, Store: a.Store}
+	return native.Request{Order: order, Store: a.Store, Roots: a.Roots}
 }
 
 // Rehearsal returns the same order at the directory for rehearsals, which stores nothing; ok is
@@ -161,7 +163,18 @@ func PlanRehearsal(a ACME, c Case, runHooks bool) (deploy.Plan, error) {
 	return a.plan([]deploy.Command{step}, r.Order, c)
 }
 
-// PlanACME plans a renewal at a CA. After a failure it first proves itself at the directory for
+// urgent is the share of its life below which a stored version is renewed without a proof: a third
+// of what is usually left at a renewal.
+const urgent = 1.0 / 9
+
+// proves reports whether a renewal is to prove itself first. It never waits for that while the end
+// is near.
+func (c Case) proves() bool {
+	leaf, ok := c.Stored.Leaf()
+	return c.Prove && !(ok && leaf.RemainingRatio(c.Now) < urgent)
+}
+
+// PlanACME plans a renewal at a CA. After some failures it first proves itself at the directory for
 // rehearsals, where there is one.
 func PlanACME(a ACME, c Case) (deploy.Plan, error) {
 	r := a.request(c)
@@ -169,7 +182,7 @@ func PlanACME(a ACME, c Case) (deploy.Plan, error) {
 		return deploy.Plan{}, fmt.Errorf("%w: no domains are configured, and no version is stored that has names", ErrNoWay)
 	}
 	var steps []deploy.Command
-	if proof, ok := a.Rehearsal(c); ok && c.Failed > 0 {
+	if proof, ok := a.Rehearsal(c); ok && c.proves() {
 		step, err := a.step(nameProof, proof, c.Environ)
 		if err != nil {
 			return deploy.Plan{}, err

@@ -118,14 +118,23 @@ func TestPlanACME(t *testing.T) {
 		}
 	}
 
-	plan, err = renew.PlanACME(way(), renew.Case{Stored: stored(), Now: noon, Failed: 1})
+	plan, err = renew.PlanACME(way(), renew.Case{Stored: stored(), Now: noon, Failed: 1, Prove: true})
 	if err != nil || !slices.Equal(phases(plan), []deploy.Phase{deploy.PhaseProof, deploy.PhaseRenew}) {
 		t.Fatalf("after a failure: %+v, %v", plan, err)
 	}
 	if r := asked(t, plan.Commands[0]); !r.Proof || r.Order.Directory != staging || r.Order.Replaces != "" || r.Order.Profile != "" || r.Order.Work == "/w/1" {
 		t.Errorf("the proof asks for %+v", r)
 	}
-	plan, err = renew.PlanACME(way(), renew.Case{Stored: stored(), Now: noon, Failed: 3})
+	for about, c := range map[string]renew.Case{
+		"a proof would not show why it failed": {Stored: stored(), Now: noon, Failed: 1},
+		"little of the stored version is left": {Stored: stored(), Now: noon.AddDate(0, 0, 21), Failed: 1, Prove: true},
+		"the stored version has expired":       {Stored: stored(), Now: noon.AddDate(0, 2, 0), Failed: 1, Prove: true},
+	} {
+		if plan, err := renew.PlanACME(way(), c); err != nil || !slices.Equal(phases(plan), []deploy.Phase{deploy.PhaseRenew}) {
+			t.Errorf("%s: %v, %v", about, phases(plan), err)
+		}
+	}
+	plan, err = renew.PlanACME(way(), renew.Case{Stored: stored(), Now: noon, Failed: 3, Prove: true})
 	if err != nil || !slices.Equal(phases(plan), []deploy.Phase{deploy.PhaseRenew}) || asked(t, plan.Commands[0]).Order.Directory != secondCA {
 		t.Errorf("the second CA has no staging directory: %+v, %v", plan, err)
 	}
@@ -146,7 +155,7 @@ func TestHooksStandAroundARenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	hooked := way(func(a *renew.ACME) { a.PreHook, a.PostHook = []string{hook, "stop"}, []string{hook, "start"} })
-	plan, err := renew.PlanACME(hooked, renew.Case{Stored: stored(), Now: noon, Failed: 1})
+	plan, err := renew.PlanACME(hooked, renew.Case{Stored: stored(), Now: noon, Failed: 1, Prove: true})
 	if err != nil || !slices.Equal(phases(plan), []deploy.Phase{deploy.PhasePre, deploy.PhaseProof, deploy.PhaseRenew, deploy.PhasePost}) {
 		t.Errorf("%v, %v", phases(plan), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/remediate/acme"
 	"github.com/certmedic/certmedic/remediate/renew/native"
 )
 
@@ -23,6 +24,13 @@ const (
 	Paused          Reason = "paused"           // the CA wants a person to lift a pause
 )
 
+// Provable reports whether a rehearsal may show what a renewal failed for: what concerns the names
+// and how they are validated, never the CA, this host, or where a version is stored.
+func Provable(reason string) bool {
+	kinds := []acme.Kind{acme.KindChallenge, acme.KindCAA, acme.KindNotShown, acme.KindRefused}
+	return slices.Contains(kinds, acme.Kind(reason))
+}
+
 // Explanation is what the output of a renewal tells.
 type Explanation struct {
 	Reason Reason
@@ -30,7 +38,8 @@ type Explanation struct {
 	Until  time.Time // of RateLimited: when the CA may be asked again; zero where it does not tell
 	Failed []string  // of ChallengeFailed: the names, as far as they are known
 
-	Replaced bool // the CA took the order as the replacement of the version before (RFC 9773)
+	Version  certmedic.Fingerprint // that the CA issued, stored or not; empty: not known
+	Replaced bool                  // the CA took the order as the replacement of the version before (RFC 9773)
 }
 
 // maxLine bounds a line that is shown, in bytes.
@@ -70,7 +79,7 @@ func explainACME(run certmedic.Run) Explanation {
 	if !ok {
 		return Explanation{}
 	}
-	return Explanation{Reason: Reason(result.Kind), Lines: result.Lines, Until: result.Until, Failed: result.Failed, Replaced: result.Replaced}
+	return Explanation{Reason: Reason(result.Kind), Lines: result.Lines, Until: result.Until, Failed: result.Failed, Version: result.Version, Replaced: result.Replaced}
 }
 
 // Ordered returns the last run of commands that had a version issued; one that was not started

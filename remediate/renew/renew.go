@@ -41,6 +41,7 @@ type Certbot struct {
 	LogsDir   string            // empty: certbot's default
 	Args      []string          // further arguments
 	Env       map[string]string // added to the environment
+	Off       bool              // its files say that certbot is not to renew it
 
 	Around Around // for rehearsals, and for a certbot that was stopped
 }

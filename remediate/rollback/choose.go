@@ -104,6 +104,8 @@ func (n Need) wanted(c Candidate) (Reason, string) {
 		return NotWanted, fmt.Sprintf("its fingerprint does not begin with %s", n.Wanted)
 	case ok && leaf.SHA256 == n.Bad:
 		return TheBadOne, "it is the version that is to be left"
+	case ok && n.Left != "" && leaf.SHA256 == n.Left:
+		return TheBadOne, "it is the version that was left by the rollback that stands"
 	}
 	return "", ""
 }

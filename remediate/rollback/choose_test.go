@@ -86,6 +86,7 @@ func TestRollbackTable(t *testing.T) {
 		{"who cannot be asked about blocks while the present state is better", unknown, nil, rollback.RevocationUnknown},
 		{"who cannot be asked about does not block where nothing is worse", unknown, dire, ""},
 		{"the bad version itself is never chosen", nil, func(n *rollback.Need) { n.Bad = "b" }, rollback.TheBadOne},
+		{"nor is what the rollback that stands has left", nil, func(n *rollback.Need) { n.Left = "b" }, rollback.TheBadOne},
 		{"the bad version is not chosen by hand either", nil, func(n *rollback.Need) { n.Bad, n.Wanted, n.Dire = "b", "b", true }, rollback.TheBadOne},
 		{"by hand another one was asked for", nil, func(n *rollback.Need) { n.Wanted = "c" }, rollback.NotWanted},
 		{"what was asked for by hand has to be good all the same", ends(-time.Minute), func(n *rollback.Need) { n.Wanted = "b" }, rollback.Expired},
@@ -218,7 +219,7 @@ func meets(n rollback.Need, c rollback.Candidate) bool {
 		least = time.Hour
 	}
 	covered := slices.Contains(leaf.DNSNames, n.Names[0]) || n.Names[0] == "a.shop.test" && slices.Contains(leaf.DNSNames, "*.shop.test")
-	return leaf.SHA256 != n.Bad && strings.HasPrefix(string(leaf.SHA256), string(n.Wanted)) && c.Broken == "" && !c.Denied &&
+	return leaf.SHA256 != n.Bad && (n.Left == "" || leaf.SHA256 != n.Left) && strings.HasPrefix(string(leaf.SHA256), string(n.Wanted)) && c.Broken == "" && !c.Denied &&
 		c.Recalled == "" && (c.Unknown == "" || n.Dire) && len(c.Problems) == 0 && !leaf.NotBefore.After(now) && end.Sub(now) >= least && covered
 }
 

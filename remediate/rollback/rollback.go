@@ -39,6 +39,7 @@ type Need struct {
 	Now    time.Time
 	Names  []string              // which have to be covered
 	Bad    certmedic.Fingerprint // the version that is to be left
+	Left   certmedic.Fingerprint // what a loan that stands was taken instead of; empty: none stands
 	Dire   bool                  // what is served is invalid, so that a shorter rest of life is better than nothing
 	Wanted certmedic.Fingerprint // by hand: the version, or a beginning of it; empty: the best
 }
@@ -46,12 +47,12 @@ type Need struct {
 // Way is how a version that was chosen gets to where it is served.
 type Way string
 
-// The ways. Auto is deploy-path where there are deploy steps, else append-only for a lineage
+// The ways. Auto is deploy-path where a deploy step installs files, else append-only for a lineage
 // of certbot's.
 const (
 	WayAuto       Way = "auto"
 	WayDeployPath Way = "deploy-path" // by the deploy steps; the source stays as it is
-	WayAppend     Way = "append-only" // as a further version in certbot's archive, then by the lineage's deploy hooks
+	WayAppend     Way = "append-only" // as a further version in certbot's archive, then by the deploy steps, or the lineage's deploy hooks
 	WayPinned     Way = "pinned"      // certbot's links lead to the older version, and certbot is kept from renewing
 )
 

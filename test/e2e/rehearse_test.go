@@ -148,7 +148,7 @@ func TestRehearsalsOnSchedule(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setting{})
 	w.hook("systemctl reload nginx\n")
-	w.configure(plan{mode: certmedic.ModePlan})
+	w.configure(plan{mode: certmedic.ModeAuto})
 	w.rehearse("hooks: 168h, renewal: 720h, staging: '" + stagingURL + "'")
 	w.start()
 	rehearsed := func(kind certmedic.ActionKind) (n int) {

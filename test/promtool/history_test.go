@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/remediate/rollback"
 	"github.com/certmedic/certmedic/rules"
 )
 
@@ -29,6 +30,7 @@ const (
 	oldTLS        trouble = "an old version of TLS"
 	servedFinding trouble = "something found where it is served"
 	storedFinding trouble = "something found in its source"
+	lent          trouble = "rolled back"
 )
 
 // life is one certificate of a history.
@@ -108,7 +110,7 @@ func (l *life) live(now time.Time) {
 	switch {
 	case l.troubled > 0:
 		if l.troubled--; l.troubled == 0 {
-			l.recover()
+			l.recover(now)
 		}
 	case l.calm > 0:
 		l.calm--
@@ -153,7 +155,7 @@ func (l *life) begin(now time.Time) {
 	case l.fileOnly || slices.ContainsFunc(l.sim.Open(), pending):
 		return
 	case !l.cert.Watched:
-		choices = append(choices, notServed, hookFailed, servedNewer, deploying, storedFinding, storedFinding)
+		choices = append(choices, notServed, hookFailed, servedNewer, deploying, storedFinding, storedFinding, lent)
 	}
 	l.trouble, l.troubled, l.at = choices[l.rng.IntN(len(choices))], 1+l.rng.IntN(24), l.rng.IntN(len(l.endpoints))
 	leaves := l.served[l.endpoints[l.at].Address]
@@ -170,6 +172,11 @@ func (l *life) begin(now time.Time) {
 		leaves[0] = l.version(now.Add(-time.Hour))
 	case deploying:
 		l.lock = certmedic.LockHeld
+	case lent:
+		l.sim.Lend(now, &rollback.Loan{
+			Certificate: l.cert.Name, Version: l.stored.SHA256, Instead: "another", Since: now,
+			Until: now.Add(3 * day), NotBefore: l.stored.NotBefore, // far off: what becomes worse by a condition is not exported
+		})
 	case servedFinding:
 		l.code = pick(l.rng, certmedic.Untrusted, certmedic.Revoked, certmedic.NameMismatch, certmedic.NotYetValid,
 			certmedic.ChainExpiring, certmedic.MustStapleMissing, certmedic.WeakKey, certmedic.NoSCT, certmedic.ChainOrder)
@@ -192,12 +199,14 @@ func pick(rng *rand.Rand, codes ...certmedic.FindingCode) certmedic.FindingCode 
 }
 
 // recover ends a trouble.
-func (l *life) recover() {
+func (l *life) recover(now time.Time) {
 	switch l.trouble {
 	case servedNewer:
 		l.stored = l.served[l.endpoints[l.at].Address][0]
 	case deploying:
 		l.lock = certmedic.LockFree
+	case lent:
+		l.sim.Lend(now, nil)
 	}
 	l.serve(l.stored)
 	l.trouble, l.calm = none, 3

@@ -10,6 +10,7 @@ package native
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,14 @@ type Request struct {
 	Store  Store        `json:"store"`
 	Proof  bool         `json:"proof,omitempty"`  // nothing is stored: it is only to be seen that it works
 	Finish bool         `json:"finish,omitempty"` // nothing is ordered: a storing that was cut short is finished
+	Roots  []string     `json:"roots,omitempty"`  // what a [Judge] judges against
+
+	judge Judge
 }
+
+// Judge says why a chain, leaf first, that was issued for a name must not be stored; nil where it may be. Roots
+// are the names of sets of roots, each of which has to trust it: system, mozilla, or the path of a file.
+type Judge func(roots []string, name string, chain []*x509.Certificate, now time.Time) error
 
 // Store says where a version is stored. Where neither Files nor Lineage is set, Folder itself
 // is the source.
@@ -66,9 +74,10 @@ const (
 // limit bounds the whole, in less time than the step is given.
 const limit = 28 * time.Minute
 
-// Run carries out a request, the JSON of a [Request], and tells on out how far it is.
-func Run(ctx context.Context, request []byte, out io.Writer) error {
-	var r Request
+// Run carries out a request, the JSON of a [Request], and tells on out how far it is. Nothing is
+// stored that the judge refuses.
+func Run(ctx context.Context, request []byte, out io.Writer, judge Judge) error {
+	r := Request{judge: judge}
 	d := json.NewDecoder(bytes.NewReader(request))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
@@ -101,7 +110,49 @@ func (r Request) run(ctx context.Context, obtain obtainer, out io.Writer) (acme.
 		fmt.Fprintf(out, "proven: %s would issue a certificate\n", r.Order.Directory)
 		return issued, acme.Close(r.Order)
 	}
+	if err := r.judged(issued, time.Now()); err != nil {
+		return issued, err
+	}
 	return issued, r.keep(ctx, issued, out)
+}
+
+// The least that has to be left of what is stored: a day, or a quarter of a life of hours.
+const (
+	leastLeft  = 24 * time.Hour
+	leastShare = 4
+)
+
+// refusedShare is the share of its life for which a version that must not be stored is kept: what is
+// wrong may be on this host, and another order would bring the same again.
+const refusedShare = 12
+
+// judged refuses a version that must not be stored, because then nothing is left to go back to. After
+// a while its order is forgotten, so that the next request orders anew.
+func (r Request) judged(issued acme.Issued, now time.Time) error {
+	data, err := os.ReadFile(issued.Fullchain)
+	if err != nil {
+		return err
+	}
+	chain, err := parseChain(data)
+	if err != nil {
+		return fmt.Errorf("reading %q: %w", issued.Fullchain, err)
+	}
+	leaf := chain[0]
+	life, left := leaf.NotAfter.Sub(leaf.NotBefore), leaf.NotAfter.Sub(now)
+	if least := min(leastLeft, life/leastShare); left < least {
+		err = fmt.Errorf("it ends at %s, less than %s from now", leaf.NotAfter.UTC().Format(time.RFC3339), least)
+	}
+	if err == nil && r.judge != nil {
+		err = r.judge(r.Roots, r.Order.Names[0], chain, now)
+	}
+	if err == nil {
+		return nil
+	}
+	err = &acme.Error{Kind: acme.KindBadVersion, Doing: "checking version " + issued.Version.Short(), Detail: err.Error()}
+	if now.Sub(leaf.NotBefore) > life/refusedShare {
+		return errors.Join(err, acme.Close(r.Order))
+	}
+	return err
 }
 
 // keep stores a version. What it began is on disk before, for whoever finishes it.

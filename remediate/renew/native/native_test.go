@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,10 +39,14 @@ func read(t *testing.T, path string) string {
 }
 
 // issue leaves a version behind in a work folder, as [acme.Obtain] does.
-func issue(t *testing.T, work string) acme.Issued {
+func issue(t *testing.T, work string) acme.Issued { return issueLeaf(t, work, mint.Leaf{}) }
+
+// issueLeaf is issue for a certificate of some dates.
+func issueLeaf(t *testing.T, work string, leaf mint.Leaf) acme.Issued {
 	t.Helper()
+	leaf.Names = []string{"shop.test"}
 	root := mint.Must(mint.NewCA("a root"))
-	pair := mint.Must(mint.Must(root.Intermediate("an intermediate")).Leaf(mint.Leaf{Names: []string{"shop.test"}}))
+	pair := mint.Must(mint.Must(root.Intermediate("an intermediate")).Leaf(leaf))
 	i := acme.Issued{
 		Dir: work, Order: "https://ca.test/order/1", Cert: filepath.Join(work, "cert.pem"), Chain: filepath.Join(work, "chain.pem"),
 		Fullchain: filepath.Join(work, "fullchain.pem"), Privkey: filepath.Join(work, "privkey.pem"),
@@ -173,6 +178,49 @@ func TestFilesKeepTheirModes(t *testing.T) {
 		}
 		if info, err := os.Stat(r.Store.Files.Key); err != nil || info.Mode().Perm() != 0o640 {
 			t.Errorf("the key has mode %v, %v; it was 0640", info.Mode(), err)
+		}
+	}
+}
+
+// TestWhatMustNotBeStored shows that the files of a source stay as they are where what was issued is
+// no good, and that a refused order is not for ever.
+func TestWhatMustNotBeStored(t *testing.T) {
+	t.Parallel()
+	untrusted := func([]string, string, []*x509.Certificate, time.Time) error {
+		return errors.New("untrusted: by nobody")
+	}
+	day := 24 * time.Hour
+	for _, tt := range []struct {
+		about  string
+		leaf   mint.Leaf
+		judge  Judge
+		want   string // in the error; empty: it is stored
+		forgot bool
+	}{
+		{"nobody trusts it", mint.Leaf{NotAfter: time.Now().Add(90 * day)}, untrusted, "untrusted: by nobody", false},
+		{"nobody trusts it, and it has been so for days", mint.Leaf{NotBefore: time.Now().Add(-8 * day), NotAfter: time.Now().Add(60 * day)}, untrusted, "untrusted: by nobody", true},
+		{"it ends soon", mint.Leaf{NotBefore: time.Now().Add(-9 * day), NotAfter: time.Now().Add(day / 2)}, nil, "less than 24h0m0s from now", true},
+		{"it is one of hours", mint.Leaf{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(8 * time.Hour)}, nil, "", true},
+	} {
+		r := request(t)
+		r.Order.Names, r.judge = []string{"shop.test"}, tt.judge
+		at := filepath.Dir(r.Store.Folder)
+		r.Store.Files = &Files{Cert: filepath.Join(at, "cert.pem"), Key: filepath.Join(at, "key.pem")}
+		write(t, r.Store.Files.Cert, []byte("old"), 0o644)
+		write(t, r.Store.Files.Key, []byte("old"), 0o600)
+		work := filepath.Join(r.Order.Work, "order")
+		_, err := r.run(t.Context(), func(context.Context, acme.Request, io.Writer) (acme.Issued, error) {
+			return issueLeaf(t, work, tt.leaf), nil
+		}, io.Discard)
+		var told *acme.Error
+		if tt.want != "" && (!errors.As(err, &told) || told.Kind != acme.KindBadVersion || !strings.Contains(err.Error(), tt.want)) || tt.want == "" && err != nil {
+			t.Errorf("%s: error %v, want %q", tt.about, err, tt.want)
+		}
+		if kept := read(t, r.Store.Files.Cert) == "old" && read(t, r.Store.Files.Key) == "old"; kept != (tt.want != "") {
+			t.Errorf("%s: the files are as before: %v", tt.about, kept)
+		}
+		if _, err := os.Stat(filepath.Join(r.Store.Folder, storingName)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: it counts as begun: %v", tt.about, err)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func ask(t *testing.T, r Request) (Result, string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out strings.Builder
-	err = Run(ctx, data, &out)
+	err = Run(ctx, data, &out, nil)
 	result, ok := ParseResult(out.String())
 	if !ok {
 		t.Fatalf("it ended without a result, %v:\n%s", err, out.String())

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -189,10 +190,30 @@ func fingerprints(path string) ([]certmedic.CertFacts, error) {
 	if err != nil {
 		return nil, err
 	}
+	certs, err := parseChain(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %q: %w", path, err)
+	}
 	var chain []certmedic.CertFacts
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		sum := sha256.Sum256(block.Bytes)
+	for _, cert := range certs {
+		sum := sha256.Sum256(cert.Raw)
 		chain = append(chain, certmedic.CertFacts{SHA256: certmedic.Fingerprint(hex.EncodeToString(sum[:]))})
+	}
+	return chain, nil
+}
+
+// parseChain reads the certificates of a PEM text, of which there is at least one.
+func parseChain(data []byte) ([]*x509.Certificate, error) {
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, cert)
+	}
+	if len(chain) == 0 {
+		return nil, errors.New("there is no certificate")
 	}
 	return chain, nil
 }
