@@ -623,3 +623,21 @@ func TestNewNamesEveryReceiverThatIsNotThere(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAnOwnPaceHeldBackIsNotEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops := &alertingtest.Recorder{Answer: func(attempt int) (bool, error) {
+			if attempt == 1 {
+				return true, alerting.Wait(time.Minute)
+			}
+			return false, nil
+		}}
+		w := start(t, alerting.Options{Receivers: one(ops)})
+		w.Tell(firing("a"))
+		sleep(10 * time.Second)
+		w.Tell(resolved("a"))
+		sleep(time.Hour)
+		wantStory(t, ops, "")
+		w.stop()
+	})
+}

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,7 @@ func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
 // send returns an error where the items must be sent again.
 func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 	notification := n.notificationOf(b, items)
+	before := n.queue.knownIn(b.Conversation)
 	n.remember(items, attempted)
 	retry, err := n.queue.speak(ctx, n.receiver, notification)
 	log := n.log.With("receiver", b.Receiver, "conversation", b.Conversation)
@@ -75,6 +77,9 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 		n.settled(items, nil)
 		return nil
 	case errors.As(err, &wait):
+		if memory, _ := n.queue.memoryOf(b.Conversation); bytes.Equal(memory, notification.Memory) {
+			n.queue.unremember(items, before) // nothing was sent, not even a part
+		}
 		n.queue.hold(time.Now().Add(min(wait.delay, longestDelay)))
 		return err
 	case !retry:

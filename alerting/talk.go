@@ -101,6 +101,23 @@ func (q *queue) remember(e Event, state delivery) {
 	}
 }
 
+// unremember takes back that items were attempted: what the receiver knows is what it knew before.
+func (q *queue) unremember(items []Item, before map[string]told) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		id, t := it.Event.Incident.ID, q.talks[it.Event.Conversation()]
+		if t == nil || !it.Event.Kind.firing() {
+			continue
+		}
+		if was, ok := before[id]; ok {
+			t.told[id] = was
+		} else {
+			delete(t.told, id)
+		}
+	}
+}
+
 // doubt makes it uncertain again whether the receiver knows of an incident: an earlier
 // run may have sent the event without hearing of its delivery.
 func (q *queue) doubt(e Event) {

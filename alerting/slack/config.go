@@ -45,7 +45,7 @@ const (
 // a message whose answer was lost is posted again instead of being found.
 func Scopes() []string {
 	return []string{
-		"chat:write", "chat:write.public", "channels:read", "groups:read", "channels:history", "groups:history", "files:write",
+		"chat:write", "chat:write.public", "channels:read", "groups:read", "channels:history", "groups:history",
 	}
 }
 
