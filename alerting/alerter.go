@@ -22,8 +22,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/certmedic/certmedic"
 )
 
 const (
@@ -43,12 +41,30 @@ type Options struct {
 	// receivers know is held against them: they are told what they missed, and of what ended.
 	Open []Event
 
+	// Acknowledged returns who looks after conversations, by the conversation, as it is kept
+	// elsewhere. What receivers know of it is held against that, see TellAcks; nil: it is not.
+	Acknowledged func() map[string]Ack
+
 	// Silenced reports whether people are not to be told of an event now; nil: never. What was
 	// silenced is told by Unmute, if it fires still.
 	Silenced func(e Event, now time.Time) bool
 
-	// Fallback are the receivers that are told what another one rejected for good.
+	// Fallback are the receivers that are told what another one rejected for good, and what fires
+	// while all who should hear of it fail.
 	Fallback []string
+
+	// Heartbeats are the receivers that hear every minute that certmedic lives, while Blind says
+	// nothing: it says why certmedic does not really watch now. Nil: it always does.
+	Heartbeats []string
+	Blind      func(now time.Time) string
+
+	// Texts put events into a receiver's own words, by its name. Nothing but what is shown to it
+	// changes.
+	Texts map[string]func(Event) Event
+
+	// Settled hears what became of an event once a receiver took it, or, with the error,
+	// rejected it for good; nil: nobody does. It must not block.
+	Settled func(receiver string, e Event, err error)
 
 	Log   *slog.Logger                   // nil logs nothing
 	Count func(receiver, outcome string) // nil counts nothing; see [Outcomes]
@@ -75,6 +91,12 @@ func New(opts Options) (*Alerter, error) {
 	}
 	if opts.Silenced == nil {
 		opts.Silenced = func(Event, time.Time) bool { return false }
+	}
+	if opts.Blind == nil {
+		opts.Blind = func(time.Time) string { return "" }
+	}
+	if opts.Settled == nil {
+		opts.Settled = func(string, Event, error) {}
 	}
 	if len(opts.Routes) == 0 {
 		opts.Routes = []Route{{To: slices.Sorted(maps.Keys(opts.Receivers))}}
@@ -109,6 +131,11 @@ func checkRoutes(opts Options) error {
 			errs = append(errs, fmt.Errorf("fallback: no receiver %q", name))
 		}
 	}
+	for _, name := range opts.Heartbeats {
+		if opts.Receivers[name] == nil {
+			errs = append(errs, fmt.Errorf("heartbeat: no receiver %q", name))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -118,12 +145,42 @@ func (a *Alerter) pipeline(name string) Stage {
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
 	return Series{
-		mute{queue: q, silenced: a.opts.Silenced, drop: drop},
+		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.Quiet(name, e, now) }, drop: drop},
 		group{queue: q, wait: a.opts.GroupWait, drop: drop, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
 		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: drop},
-		notify{receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name)},
+		notify{
+			receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name),
+			settled: a.settler(name), texts: a.texts(name),
+		},
 	}
+}
+
+// settler tells what became of items.
+func (a *Alerter) settler(name string) func([]Item, error) {
+	return func(items []Item, err error) {
+		for _, it := range items {
+			a.opts.Settled(name, it.Event, err)
+		}
+	}
+}
+
+// Quiet reports whether a receiver is not told of an event now: because of a silence, or because
+// its routes want it told at another time.
+func (a *Alerter) Quiet(name string, e Event, now time.Time) bool {
+	if a.opts.Silenced(e, now) {
+		return true
+	}
+	_, later := hearers(a.opts.Routes, e, now)
+	return slices.Contains(later, name)
+}
+
+// Hearers returns who hears of an event by its routes, now or when their hours come, sorted.
+func (a *Alerter) Hearers(e Event) []string {
+	at, later := hearers(a.opts.Routes, e.presentable(), time.Now())
+	all := append(at, later...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Tell hands an event over. It does no I/O and never blocks. An event without a time gets
@@ -133,12 +190,26 @@ func (a *Alerter) Tell(e Event) {
 		e.Time = time.Now()
 	}
 	e = e.presentable()
-	to := receivers(a.opts.Routes, e)
+	to := a.Hearers(e)
+	if e.Kind == KindResolved && a.known(e) {
+		to = nil // whom nobody told of it has nothing to hear
+	}
 	for name, q := range a.queues {
 		if slices.Contains(to, name) || q.concerns(e) {
 			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
+	a.standIn(e, to)
+}
+
+// known reports whether a receiver knows of an event's incident, or is about to.
+func (a *Alerter) known(e Event) bool {
+	for _, q := range a.queues {
+		if q.concerns(e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Alerter) enqueue(q *queue, it Item) {
@@ -170,42 +241,14 @@ func (a *Alerter) diverter(name string) func([]Item, error) {
 	}
 }
 
-// Unmute tells what was silenced and is not any more. Call it when a silence ends, and now and
-// then, because silences run out.
+// Unmute tells what was silenced, or waited for the hours of its routes, and does not any more.
+// Call it when a silence ends, and now and then, because silences run out and hours come.
 func (a *Alerter) Unmute(now time.Time) {
 	for name, q := range a.queues {
-		for _, e := range q.unmute(func(e Event) bool { return a.opts.Silenced(e, now) }) {
+		for _, e := range q.unmute(func(e Event) bool { return a.Quiet(name, e, now) }) {
 			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
-}
-
-// Acknowledge tells everybody who knows of a conversation that somebody looks after it. It
-// reports whether anybody does.
-func (a *Alerter) Acknowledge(conversation string, ack Ack) bool {
-	known := false
-	for name, q := range a.queues {
-		e, ok := q.newestIn(conversation)
-		if !ok {
-			continue
-		}
-		known = true
-		e.Kind, e.Time, e.Ack, e.Step = KindAcknowledged, ack.At, &ack, certmedic.Step{}
-		a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
-	}
-	return known
-}
-
-// Failing returns the receivers that do not take what they are sent, sorted.
-func (a *Alerter) Failing() []string {
-	failing := []string{}
-	for name, q := range a.queues {
-		if q.failing() {
-			failing = append(failing, name)
-		}
-	}
-	slices.Sort(failing)
-	return failing
 }
 
 // drop takes an item that will not be sent out of the outbox.

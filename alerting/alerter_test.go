@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -456,7 +455,7 @@ func TestWhatIsRejectedGoesToTheFallback(t *testing.T) {
 		if got := mail.Delivered()[0].Events[0].Undelivered; got != "ops rejected it: channel_not_found" {
 			t.Errorf("the fallback is told %q", got)
 		}
-		if got := w.Failing(); !slices.Equal(got, []string{"ops"}) {
+		if got := w.Failing(); len(got) != 1 || got["ops"] != "channel_not_found" {
 			t.Errorf("failing are %q", got)
 		}
 		w.stop()
@@ -623,4 +622,22 @@ func TestNewNamesEveryReceiverThatIsNotThere(t *testing.T) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
+}
+
+func TestWhatAnOwnPaceHeldBackIsNotEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops := &alertingtest.Recorder{Answer: func(attempt int) (bool, error) {
+			if attempt == 1 {
+				return true, alerting.Wait(time.Minute)
+			}
+			return false, nil
+		}}
+		w := start(t, alerting.Options{Receivers: one(ops)})
+		w.Tell(firing("a"))
+		sleep(10 * time.Second)
+		w.Tell(resolved("a"))
+		sleep(time.Hour)
+		wantStory(t, ops, "")
+		w.stop()
+	})
 }

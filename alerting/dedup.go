@@ -23,7 +23,7 @@ const (
 	ReasonResolved Reason = "resolved"
 	ReasonNews     Reason = "news" // about the certificate
 
-	ReasonAcknowledged Reason = "acknowledged"
+	ReasonAcknowledged Reason = "acknowledged" // or not any more
 )
 
 // The reasons not to send an event.
@@ -57,7 +57,7 @@ func decide(t told, e Event, unsent bool) Reason {
 	switch {
 	case e.Kind.News():
 		return ReasonNews
-	case e.Kind == KindAcknowledged:
+	case e.Kind.acks():
 		return ReasonAcknowledged
 	case e.Kind == KindResolved:
 		if t.state == rejected || t.state == unknown && unsent {
@@ -103,11 +103,16 @@ func (d dedup) Exec(_ context.Context, b Batch) (Batch, error) {
 		return it.Why.Sends()
 	}, d.drop)
 	b.Open = openAfter(known, b.Items)
-	b.Status = StatusResolved
-	if len(b.Open) > 0 {
-		b.Status = StatusFiring
-	}
+	b.Status = statusOf(b.Open)
 	return b, nil
+}
+
+// statusOf is the status of a conversation in which these fire.
+func statusOf(open []Event) Status {
+	if len(open) > 0 {
+		return StatusFiring
+	}
+	return StatusResolved
 }
 
 // openAfter returns the newest events of what fires in a conversation once the items are

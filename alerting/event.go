@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -11,7 +12,7 @@ import (
 // Kind says what happened.
 type Kind string
 
-// The kinds of events. The first three are about an incident, the fourth about a whole
+// The kinds of events. The first three are about an incident, the next two about a whole
 // conversation; renewed, deployed and rolled back are news about a certificate, which only
 // routes with Events hear of. A heartbeat says that certmedic lives, and is not part of any
 // conversation.
@@ -20,15 +21,17 @@ const (
 	KindUpdate       Kind = "update" // of an incident that fires: worse, another reason, new evidence
 	KindResolved     Kind = "resolved"
 	KindAcknowledged Kind = "acknowledged" // a person says that they look after it
-	KindRenewed      Kind = "renewed"
-	KindDeployed     Kind = "deployed"
-	KindRolledBack   Kind = "rolled_back"
-	KindHeartbeat    Kind = "heartbeat"
+
+	KindUnacknowledged Kind = "unacknowledged" // nobody looks after it any more
+	KindRenewed        Kind = "renewed"
+	KindDeployed       Kind = "deployed"
+	KindRolledBack     Kind = "rolled_back"
+	KindHeartbeat      Kind = "heartbeat"
 )
 
 // Kinds lists every kind.
 func Kinds() []Kind {
-	return []Kind{KindFiring, KindUpdate, KindResolved, KindAcknowledged, KindRenewed, KindDeployed, KindRolledBack, KindHeartbeat}
+	return []Kind{KindFiring, KindUpdate, KindResolved, KindAcknowledged, KindUnacknowledged, KindRenewed, KindDeployed, KindRolledBack, KindHeartbeat}
 }
 
 // KindOf says as what people are told of a transition, if they are: when a rung of the ladder
@@ -70,7 +73,7 @@ type Event struct {
 	Step        certmedic.Step     `json:"step,omitzero"` // the rung that asked to tell, if one did
 	Certificate Facts              `json:"certificate"`
 	Approval    *Approval          `json:"approval,omitempty"`    // what a person is asked to approve; nil: nothing
-	Ack         *Ack               `json:"ack,omitempty"`         // of an acknowledgement
+	Ack         *Ack               `json:"ack,omitempty"`         // of an acknowledgement, or of who took it back
 	Drill       bool               `json:"drill,omitempty"`       // an exercise, to be marked as one
 	Undelivered string             `json:"undelivered,omitempty"` // at the fallback: who did not take it, and why
 }
@@ -88,18 +91,21 @@ type Ack struct {
 	By  string    `json:"by"`
 	Via string    `json:"via"` // the receiver or the command that it came through
 	At  time.Time `json:"at"`
+	Why string    `json:"why,omitempty"` // in the words of who said so
 }
 
 // Facts are what receivers are told about the certificate. A field that is not known is
 // empty.
 type Facts struct {
-	Name     string                `json:"name"`
-	Labels   map[string]string     `json:"labels,omitempty"`
-	Domains  []string              `json:"domains,omitempty"`
-	NotAfter time.Time             `json:"not_after,omitzero"`
-	Issuer   string                `json:"issuer,omitempty"`
-	Serial   string                `json:"serial,omitempty"`
-	SHA256   certmedic.Fingerprint `json:"sha256,omitempty"`
+	Name      string                `json:"name"`
+	Labels    map[string]string     `json:"labels,omitempty"`
+	Domains   []string              `json:"domains,omitempty"`
+	NotBefore time.Time             `json:"not_before,omitzero"`
+	NotAfter  time.Time             `json:"not_after,omitzero"`
+	Issuer    string                `json:"issuer,omitempty"`
+	Serial    string                `json:"serial,omitempty"`
+	SHA256    certmedic.Fingerprint `json:"sha256,omitempty"`
+	Stage     certmedic.Stage       `json:"stage,omitempty"` // how far its newest version has come
 }
 
 // DaysLeft returns the whole days from now until NotAfter, rounded down, so that it is
@@ -144,11 +150,14 @@ func (e Event) key() string {
 	switch {
 	case e.Kind.News():
 		return "news/" + string(e.Kind)
-	case e.Kind == KindAcknowledged:
+	case e.Kind.acks():
 		return "ack"
 	}
 	return "incident/" + e.Incident.ID
 }
+
+// acks reports whether the event says who looks after a conversation.
+func (k Kind) acks() bool { return k == KindAcknowledged || k == KindUnacknowledged }
 
 // about reports whether the event is about an incident.
 func (k Kind) about() bool { return k.firing() || k == KindResolved }
@@ -165,6 +174,14 @@ func (e Event) presentable() Event {
 		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line), Output: ev.Output})
 	}
 	e.Incident.Evidence = evidence
+	if e.Ack != nil {
+		e.Ack = &Ack{By: clean(e.Ack.By), Via: e.Ack.Via, At: e.Ack.At, Why: clean(e.Ack.Why)}
+	}
+	e.Certificate.Issuer = clean(e.Certificate.Issuer)
+	e.Certificate.Domains = slices.Clone(e.Certificate.Domains)
+	for i, name := range e.Certificate.Domains {
+		e.Certificate.Domains[i] = clean(name)
+	}
 	return e
 }
 

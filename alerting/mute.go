@@ -12,7 +12,7 @@ import (
 // was told is always told. What is muted by a silence is told when that ends, if it still fires.
 type mute struct {
 	queue    *queue
-	silenced func(e Event, now time.Time) bool
+	silenced func(e Event, now time.Time) bool // by a silence, or by the hours of the receiver's routes
 	drop     func(Item)
 }
 
@@ -35,7 +35,7 @@ func (m mute) Exec(_ context.Context, b Batch) (Batch, error) {
 // speaks reports whether an event is told although there are silences.
 func (m mute) speaks(e Event, now time.Time) bool {
 	switch {
-	case e.Kind == KindAcknowledged:
+	case e.Kind.acks():
 		return true
 	case e.Kind == KindResolved && m.queue.muted(e):
 		known := m.queue.knownIn(e.Conversation())

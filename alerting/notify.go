@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,8 @@ type notify struct {
 	log      *slog.Logger
 	count    func(outcome string)
 	divert   func(items []Item, err error) // hands what was rejected to somebody else
+	settled  func(items []Item, err error) // hears of what will not be sent again
+	texts    func(e Event) Event           // the receiver's own words
 }
 
 // Exec makes one attempt for each notification. It returns what has to be sent again,
@@ -62,31 +65,35 @@ func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
 // send returns an error where the items must be sent again.
 func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 	notification := n.notificationOf(b, items)
+	before := n.queue.knownIn(b.Conversation)
 	n.remember(items, attempted)
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	retry, err := n.receiver.Notify(ctx, notification)
+	retry, err := n.queue.speak(ctx, n.receiver, notification)
 	log := n.log.With("receiver", b.Receiver, "conversation", b.Conversation)
 	var wait *waitError
 	switch {
 	case err == nil:
 		n.queue.succeeded()
 		n.settle(b.Conversation, items, delivered, OutcomeDelivered)
+		n.settled(items, nil)
 		return nil
 	case errors.As(err, &wait):
+		if memory, _ := n.queue.memoryOf(b.Conversation); bytes.Equal(memory, notification.Memory) {
+			n.queue.unremember(items, before) // nothing was sent, not even a part
+		}
 		n.queue.hold(time.Now().Add(min(wait.delay, longestDelay)))
 		return err
 	case !retry:
 		log.Error("notification rejected", "err", clean(err.Error()))
-		n.queue.rejected()
+		n.queue.rejected(err)
 		n.divert(items, err)
 		n.settle(b.Conversation, items, rejected, OutcomeRejected)
+		n.settled(items, err)
 		return nil
 	}
 	for i := range items {
 		items[i].again = true
 	}
-	delay := retryDelay(err, n.queue.failed())
+	delay := retryDelay(err, n.queue.failed(err))
 	n.queue.hold(time.Now().Add(delay))
 	n.count(OutcomeRetried)
 	log.Warn("notification not delivered", "retry_in", delay, "err", clean(err.Error()))
@@ -110,17 +117,18 @@ func (n notify) remember(items []Item, state delivery) {
 }
 
 func (n notify) notificationOf(b Batch, items []Item) Notification {
-	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status, Open: b.Open}
+	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status}
 	out.Memory, out.Ack = n.queue.memoryOf(b.Conversation)
 	out.Remember = func(memory json.RawMessage) error {
 		n.queue.keepsMemory(b.Conversation, memory)
 		return n.spool.settle(n.queue.delivery(b.Conversation), nil)
 	}
+	out.Open = worded(b.Open, n.texts)
 	for _, it := range items {
-		out.Events = append(out.Events, it.Event)
+		out.Events = append(out.Events, n.texts(it.Event))
 		out.Again = out.Again || it.again
-		if it.Event.Kind == KindAcknowledged {
-			out.Ack = it.Event.Ack
+		if it.Event.Kind.acks() {
+			out.Ack = it.Event.looksAfter()
 		}
 	}
 	return out

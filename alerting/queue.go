@@ -16,6 +16,7 @@ const (
 type queue struct {
 	receiver string
 	wake     chan struct{} // holds a token when something was added
+	turn     chan struct{} // holds a token while the notifier is called
 
 	mu       sync.Mutex // guards all below
 	waiting  map[string]*Batch
@@ -24,14 +25,14 @@ type queue struct {
 	inHand   map[string]bool  // keys of the events that were taken last
 	talks    map[string]*talk // by conversation, what the receiver knows
 	notUntil time.Time        // no notification before
-	failures int              // in a row
-	refused  bool             // the last notification was rejected
+	health
 }
 
 func newQueue(receiver string) *queue {
 	return &queue{
 		receiver: receiver,
 		wake:     make(chan struct{}, 1),
+		turn:     make(chan struct{}, 1),
 		waiting:  map[string]*Batch{},
 		talks:    map[string]*talk{},
 	}
@@ -85,7 +86,7 @@ func merge(items []Item, newer Item) (merged, replaced []Item, full bool) {
 func (q *queue) take() (Batch, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.inFlight = time.Time{}
+	q.inFlight, q.inHand = time.Time{}, nil
 	if len(q.order) == 0 {
 		return Batch{}, false
 	}
@@ -146,12 +147,14 @@ func (q *queue) hasNewer(conversation string) bool {
 	return q.waiting[conversation] != nil
 }
 
-// waits reports whether something is to be told of the event's incident.
-func (q *queue) waits(e Event) bool {
+// ends reports whether the end of the event's incident is to be told.
+func (q *queue) ends(e Event) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b := q.waiting[e.Conversation()]
-	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool {
+		return it.Event.key() == e.key() && it.Event.Kind == KindResolved
+	})
 }
 
 // oldest returns since when the oldest undelivered event waits; zero where none does.
@@ -178,36 +181,4 @@ func (q *queue) heldUntil() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.notUntil
-}
-
-// failed counts a failure in a row and returns how many there were before; succeeded
-// ends the row.
-func (q *queue) failed() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failures++
-	return q.failures - 1
-}
-
-func (q *queue) succeeded() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failures, q.refused = 0, false
-}
-
-// rejected notes that the receiver will never take what it was sent last.
-func (q *queue) rejected() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failures, q.refused = 0, true
-}
-
-// failsFrom is how many failures in a row make a receiver one that fails.
-const failsFrom = 5
-
-// failing reports whether the receiver does not take what it is sent.
-func (q *queue) failing() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.refused || q.failures >= failsFrom
 }

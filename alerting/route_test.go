@@ -3,6 +3,7 @@ package alerting
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/certmedic/certmedic"
 )
@@ -37,7 +38,7 @@ func TestRoutes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := receivers(routes, tt.event); !slices.Equal(got, tt.want) {
+			if got, _ := hearers(routes, tt.event, time.Now()); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

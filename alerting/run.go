@@ -20,6 +20,12 @@ func (a *Alerter) Run(ctx context.Context) error {
 	var workers, keeping sync.WaitGroup
 	for name := range a.queues {
 		workers.Go(func() { a.deliver(work, name) })
+		if to, ok := a.opts.Receivers[name].(Refresher); ok {
+			workers.Go(func() { a.refresh(work, name, to) })
+		}
+	}
+	for _, name := range a.opts.Heartbeats {
+		workers.Go(func() { a.beat(work, name) })
 	}
 	done := make(chan struct{})
 	keeping.Go(func() { a.keeper.run(a.spool, done) })
@@ -72,8 +78,8 @@ func (a *Alerter) catchUp() {
 	}
 	now := time.Now()
 	for name, q := range a.queues {
-		for _, e := range q.deliveredEvents() {
-			if open[e.Incident.ID] || q.waits(e) {
+		for _, e := range q.knownEvents() {
+			if open[e.Incident.ID] || q.ends(e) {
 				continue
 			}
 			e.Kind, e.Time, e.Step = KindResolved, now, certmedic.Step{}
@@ -81,6 +87,7 @@ func (a *Alerter) catchUp() {
 		}
 	}
 	a.opts.Open = nil
+	a.TellAcks(now)
 }
 
 // requeue queues what an earlier run has not delivered.

@@ -81,8 +81,10 @@ func (q *queue) remember(e Event, state delivery) {
 	defer q.mu.Unlock()
 	conversation := e.Conversation()
 	switch {
-	case e.Kind == KindAcknowledged && state != rejected:
-		q.talkOf(conversation).ack = e.Ack
+	case e.Kind.acks():
+		if state != rejected {
+			q.talkOf(conversation).ack = e.looksAfter()
+		}
 	case e.Kind == KindResolved && state != attempted:
 		if t := q.talks[conversation]; t != nil {
 			delete(t.told, e.Incident.ID)
@@ -96,6 +98,23 @@ func (q *queue) remember(e Event, state delivery) {
 		}
 		t.told[e.Incident.ID] = told{state: state, event: e}
 		delete(t.quiet, e.Incident.ID)
+	}
+}
+
+// unremember takes back that items were attempted: what the receiver knows is what it knew before.
+func (q *queue) unremember(items []Item, before map[string]told) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range items {
+		id, t := it.Event.Incident.ID, q.talks[it.Event.Conversation()]
+		if t == nil || !it.Event.Kind.firing() {
+			continue
+		}
+		if was, ok := before[id]; ok {
+			t.told[id] = was
+		} else {
+			delete(t.told, id)
+		}
 	}
 }
 
@@ -235,14 +254,14 @@ func (q *queue) newestIn(conversation string) (Event, bool) {
 	return open[0], true
 }
 
-// deliveredEvents returns the newest events of all incidents that the receiver certainly knows of.
-func (q *queue) deliveredEvents() []Event {
+// knownEvents returns the newest events of all incidents that the receiver knows of, or may.
+func (q *queue) knownEvents() []Event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var all []Event
 	for _, t := range q.talks {
 		for _, known := range t.told {
-			if known.state == delivered {
+			if known.state != rejected {
 				all = append(all, known.event)
 			}
 		}

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/window"
 	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/lineage"
 	"github.com/certmedic/certmedic/remediate/renew"
 	"github.com/certmedic/certmedic/remediate/rollback"
-	"github.com/certmedic/certmedic/remediate/window"
 )
 
 // Journal is the durable record of actions. Record must be on disk when it returns.

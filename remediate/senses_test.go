@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/window"
 	"github.com/certmedic/certmedic/remediate"
 	"github.com/certmedic/certmedic/remediate/guard"
-	"github.com/certmedic/certmedic/remediate/window"
 )
 
 // seeing makes the looks before an action see at each address what its letters say, one for

@@ -147,7 +147,7 @@ type FleetFacts struct {
 	RuleErrors   []string      // rules that could not be asked about something, sorted
 	Degraded     []string      // what certmedic cannot do now, in sentences
 
-	FailingReceivers []string       // receivers whose last notification could not be delivered
+	FailingReceivers []string       // receivers that do not take what they are sent, sorted
 	ClockSkew        *time.Duration // how far this clock is ahead of the CA's, negative: behind
 	StateUnwritten   time.Duration  // for how long the state folder could not be written; 0 where it can be
 

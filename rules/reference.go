@@ -142,7 +142,7 @@ func meanings() map[string]string {
 		"fleet.queue_age":         "how long the oldest notification has waited; 0 where none does",
 		"fleet.rule_errors":       "rules that could not be asked about something",
 		"fleet.degraded":          "what certmedic cannot do now, in sentences",
-		"fleet.failing_receivers": "receivers whose last notification could not be delivered",
+		"fleet.failing_receivers": "receivers that do not take what they are sent",
 		"fleet.state_unwritten":   "for how long the state folder could not be written; 0 where it can be",
 		"fleet.clock_skew":        "how far this clock is ahead of the CA's; negative: behind",
 	}

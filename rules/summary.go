@@ -61,6 +61,9 @@ func (r *Rule) summarize(data SummaryData) string {
 	return text
 }
 
+// Summarize renders the rule's summary, for those who want to see what it would say.
+func (r Rule) Summarize(data SummaryData) string { return r.summarize(data) }
+
 func execute(t *template.Template, data SummaryData) (string, error) {
 	var b bounded
 	if err := t.Execute(&b, data); err != nil {

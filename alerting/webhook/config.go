@@ -2,13 +2,14 @@ package webhook
 
 import (
 	"bytes"
-	"errors"
+	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/certmedic/certmedic/alerting/template"
 )
 
 // Config is what a webhook receiver needs.
@@ -17,22 +18,17 @@ type Config struct {
 	Method  string        // empty: POST
 	Headers http.Header   // added to every request, such as Authorization
 	Timeout time.Duration // of one request with its answer; 0: 10 s
+
+	Template    *template.Template // makes the request's body; nil: [Body] as JSON
+	ContentType string             // of the request's body; empty: application/json
+	RunbookURL  string             // stands in front of the name of a rule's runbook; empty: the name alone is told
+
+	SkipResolved bool // the end of an incident is not sent
 }
 
 const defaultTimeout = 10 * time.Second
 
-func (c Config) validate() error {
-	u, err := url.Parse(c.URL)
-	switch {
-	case err != nil:
-		return errors.New("webhook: the url cannot be parsed") // the cause would quote it
-	case u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("webhook: the url must begin with http:// or https://")
-	case u.Host == "":
-		return errors.New("webhook: the url has no host")
-	}
-	return nil
-}
+func (c Config) contentType() string { return cmp.Or(c.ContentType, "application/json") }
 
 // ReadHeaders reads a file of "Name: value" lines. Empty lines and lines that begin with
 // # are skipped. Errors name the line, never its value.

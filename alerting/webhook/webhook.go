@@ -1,8 +1,9 @@
-// Package webhook tells any HTTP service: one request with a JSON object for each event,
-// see [Body]. A 2xx answer is a delivery; 408, 429 and 5xx answers and network errors are
-// tried again, after the Retry-After where the service names one (RFC 9110, section
-// 10.2.3); every other answer, a redirect too, is final. Errors name the service's host
-// only, because paths of webhooks are often secrets.
+// Package webhook tells any HTTP service: one request for each event, with a JSON object, see
+// [Body], or with what a template makes of it. A 2xx answer is a delivery; 408, 429 and 5xx
+// answers and network errors are tried again, after the Retry-After where the service names one
+// (RFC 9110, section 10.2.3); every other answer, a redirect too, is final. Every attempt for the
+// same event has the same Idempotency-Key. Errors name the service's host only, because paths of
+// webhooks are often secrets.
 package webhook
 
 import (
@@ -12,22 +13,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic/alerting"
-	"github.com/certmedic/certmedic/internal/redact"
+	"github.com/certmedic/certmedic/alerting/answer"
+	"github.com/certmedic/certmedic/alerting/body"
 )
 
-const (
-	userAgent  = "certmedic"
-	maxAnswer  = 4 << 10 // bytes of an answer that are read
-	quoteRunes = 200     // of an answer that are quoted in errors
-)
+const userAgent = "certmedic"
+
+// Body is the JSON object of a request without a template.
+type Body = body.Body
 
 // Notifier posts events to one URL.
 type Notifier struct {
@@ -37,15 +37,17 @@ type Notifier struct {
 }
 
 var (
-	_ alerting.Notifier = (*Notifier)(nil)
-	_ alerting.Single   = (*Notifier)(nil)
+	_ alerting.Notifier  = (*Notifier)(nil)
+	_ alerting.Single    = (*Notifier)(nil)
+	_ alerting.Previewer = (*Notifier)(nil)
 )
 
 // New returns a notifier. Where client is nil it makes one of its own, which uses the
 // proxy of the environment. Redirects are never followed: they would carry the headers
 // to somebody else.
 func New(c Config, client *http.Client) (*Notifier, error) {
-	if err := c.validate(); err != nil {
+	u, err := c.validate()
+	if err != nil {
 		return nil, err
 	}
 	if client == nil {
@@ -60,11 +62,23 @@ func New(c Config, client *http.Client) (*Notifier, error) {
 	own := *client
 	own.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	u, err := url.Parse(c.URL)
-	if err != nil {
-		return nil, errors.New("webhook: the url cannot be parsed")
+	n := &Notifier{config: c, host: u.Host, client: &own}
+	return n, n.rehearse()
+}
+
+// rehearse fills the template with every kind of event, so that what it gives is known to be
+// right before it is needed.
+func (n *Notifier) rehearse() error {
+	if n.config.Template == nil {
+		return nil
 	}
-	return &Notifier{config: c, host: u.Host, client: &own}, nil
+	sample := body.Sample()
+	for _, e := range sample.Events {
+		if _, err := n.render(body.Of(sample, e)); err != nil {
+			return fmt.Errorf("webhook: the template, for an event %q: %w", e.Kind, err)
+		}
+	}
+	return nil
 }
 
 // OneEvent says that every request holds one event.
@@ -73,74 +87,90 @@ func (n *Notifier) OneEvent() bool { return true }
 // Notify posts the events one by one and stops at the first that fails.
 func (n *Notifier) Notify(ctx context.Context, notification alerting.Notification) (retry bool, err error) {
 	for _, e := range notification.Events {
-		if retry, err := n.post(ctx, bodyOf(notification, e)); err != nil {
+		if e.Kind == alerting.KindResolved && n.config.SkipResolved {
+			continue
+		}
+		data, err := n.render(n.bodyOf(notification, e))
+		if err != nil {
+			return false, fmt.Errorf("filling the body for %q: %w", n.host, err)
+		}
+		if retry, err := n.post(ctx, e, data); err != nil {
 			return retry, fmt.Errorf("posting to %q: %w", n.host, err)
 		}
 	}
 	return false, nil
 }
 
-func (n *Notifier) post(ctx context.Context, b Body) (retry bool, err error) {
-	data, err := json.Marshal(b)
-	if err != nil {
-		return false, err
+// Preview returns the bodies of the requests, each on lines of its own.
+func (n *Notifier) Preview(notification alerting.Notification) ([]byte, error) {
+	var all bytes.Buffer
+	for _, e := range notification.Events {
+		data, err := n.render(n.bodyOf(notification, e))
+		if err != nil {
+			return nil, err
+		}
+		all.Write(data)
+		all.WriteByte('\n')
 	}
+	return all.Bytes(), nil
+}
+
+func (n *Notifier) bodyOf(notification alerting.Notification, e alerting.Event) Body {
+	b := body.Of(notification, e)
+	b.Runbook = cmp.Or(body.Runbook(n.config.RunbookURL, b.Runbook), b.Runbook)
+	return b
+}
+
+func (n *Notifier) render(b Body) ([]byte, error) {
+	if n.config.Template == nil {
+		return json.Marshal(b)
+	}
+	data, err := n.config.Template.Fill(b)
+	if err != nil {
+		return nil, err
+	}
+	if isJSON(n.config.contentType()) && !json.Valid(data) {
+		return nil, errors.New("what the template gives is not valid JSON; fill in values by json, as in {{json .summary}}")
+	}
+	return data, nil
+}
+
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
+}
+
+func (n *Notifier) post(ctx context.Context, e alerting.Event, data []byte) (retry bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, cmp.Or(n.config.Method, http.MethodPost), n.config.URL, bytes.NewReader(data))
 	if err != nil {
 		return false, errors.New("building the request: the method or the url is not valid")
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", n.config.contentType())
 	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Idempotency-Key", e.Identity())
 	for name, values := range n.config.Headers {
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	resp, err := n.client.Do(req)
 	if err != nil {
-		return true, withoutURL(err)
+		return true, answer.WithoutURL(err)
 	}
-	defer resp.Body.Close()
-	return judge(resp)
+	return answer.Judge(resp)
 }
 
-// judge reads an answer. What is left of its body is not read: the connection is then
-// closed instead of used again, which a failing service may cost.
-func judge(resp *http.Response) (retry bool, err error) {
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only quoted, so a part will do
-	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-		return false, nil
+// validate returns the parsed URL. No error quotes it.
+func (c Config) validate() (*url.URL, error) {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil:
+		return nil, errors.New("webhook: the url cannot be parsed") // the cause would quote it
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("webhook: the url must begin with http:// or https://")
+	case u.Host == "":
+		return nil, errors.New("webhook: the url has no host")
 	}
-	text := strings.TrimSpace(redact.Truncate(redact.Text(redact.Plain(string(answer))), quoteRunes))
-	err = fmt.Errorf("status %d: %q", resp.StatusCode, text)
-	if !worthARetry(resp.StatusCode) {
-		return false, err
+	if _, _, err := mime.ParseMediaType(c.contentType()); err != nil {
+		return nil, fmt.Errorf("webhook: %q is no content type", c.ContentType)
 	}
-	if delay := retryAfter(resp.Header.Get("Retry-After"), time.Now()); delay > 0 {
-		err = &alerting.RetryAfterError{Delay: delay, Err: err}
-	}
-	return true, err
-}
-
-func worthARetry(status int) bool {
-	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
-}
-
-// retryAfter reads both forms of the header: seconds, or a date. 0 means none.
-func retryAfter(header string, now time.Time) time.Duration {
-	const most = 24 * 60 * 60 // seconds; more cannot be meant, and must not overflow
-	if seconds, err := strconv.Atoi(header); err == nil {
-		return time.Duration(min(max(0, seconds), most)) * time.Second
-	}
-	if date, err := http.ParseTime(header); err == nil {
-		return max(0, date.Sub(now))
-	}
-	return 0
-}
-
-// withoutURL takes the URL out of an error of the client.
-func withoutURL(err error) error {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
-		return urlErr.Err
-	}
-	return err
+	return u, nil
 }

@@ -30,7 +30,9 @@ type reader interface {
 	Snapshots(ctx context.Context, certificate string) ([]snapshot.Snapshot, error)
 	Denied(ctx context.Context) ([]deny.Entry, error)
 	Silences(ctx context.Context, ended bool) ([]silence.Silence, error)
+	Acknowledged(ctx context.Context) ([]api.Acknowledgement, error)
 	Plans(ctx context.Context) ([]approval.Approval, error)
+	Receivers(ctx context.Context) ([]api.Receiver, error)
 }
 
 // options are what the app needs of the process.
@@ -96,6 +98,10 @@ func (k kept) Silences(_ context.Context, ended bool) ([]silence.Silence, error)
 	return k.Offline.Silences(ended), nil
 }
 
+func (k kept) Acknowledged(context.Context) ([]api.Acknowledgement, error) {
+	return k.Offline.Acknowledged(), nil
+}
+
 func (k kept) Incidents(_ context.Context, certificate string, limit int) ([]certmedic.Incident, error) {
 	return k.Offline.Incidents(certificate, limit)
 }
@@ -109,6 +115,8 @@ func (k kept) Snapshots(_ context.Context, certificate string) ([]snapshot.Snaps
 }
 
 func (k kept) Denied(context.Context) ([]deny.Entry, error) { return k.Offline.Denied() }
+
+func (k kept) Receivers(context.Context) ([]api.Receiver, error) { return k.Offline.Receivers() }
 
 func (k kept) Plans(context.Context) ([]approval.Approval, error) { return k.Offline.Plans(), nil }
 

@@ -90,6 +90,11 @@ func (e *environment) printStatus(s api.Status) {
 			fmt.Fprintf(e.stdout, "certmedic itself: %s: %s: %s\n", in.Severity, in.Rule, printable(in.Summary))
 		}
 	}
+	for _, r := range s.Receivers {
+		if r.Failing {
+			fmt.Fprintf(e.stdout, "receiver %s fails: %s\n", printable(r.Name), oneLine(printable(r.Why)))
+		}
+	}
 	for _, d := range s.Degraded {
 		fmt.Fprintln(e.stdout, printable("polled only: "+d))
 	}
@@ -192,11 +197,16 @@ func newIncidents(e *environment) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return e.incidents(incidents)
+				acknowledged, err := r.Acknowledged(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return e.incidents(incidents, acknowledged)
 			})
 		},
 	}
 	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "the most entries")
+	cmd.AddCommand(newAck(e))
 	return cmd
 }
 
@@ -207,13 +217,13 @@ func first(args []string) string {
 	return args[0]
 }
 
-func (e *environment) incidents(incidents []certmedic.Incident) error {
+func (e *environment) incidents(incidents []certmedic.Incident, acknowledged []api.Acknowledgement) error {
 	if e.json {
 		if err := e.printJSON(append([]certmedic.Incident{}, incidents...)); err != nil {
 			return err
 		}
 	} else {
-		e.printIncidents(incidents)
+		e.printIncidents(incidents, acknowledged)
 	}
 	status := certmedic.StatusOK
 	for _, in := range incidents {
@@ -227,7 +237,7 @@ func (e *environment) incidents(incidents []certmedic.Incident) error {
 	return nil
 }
 
-func (e *environment) printIncidents(incidents []certmedic.Incident) {
+func (e *environment) printIncidents(incidents []certmedic.Incident, acknowledged []api.Acknowledgement) {
 	if len(incidents) == 0 {
 		fmt.Fprintln(e.stdout, "no incidents")
 	}
@@ -236,6 +246,9 @@ func (e *environment) printIncidents(incidents []certmedic.Incident) {
 		fmt.Fprintf(e.stdout, "    rule %s: %s\n", printable(in.Rule), printable(or(in.Reason, "-")))
 		for _, ev := range in.Evidence {
 			fmt.Fprintf(e.stdout, "    %s: %s\n", printable(ev.Source), printable(ev.Line))
+		}
+		if ack, ok := ackOf(in, acknowledged); ok {
+			fmt.Fprintf(e.stdout, "    %s\n", acknowledgedBy(ack))
 		}
 		if in.NextStep != "" && in.State == certmedic.StateFiring {
 			fmt.Fprintf(e.stdout, "    next: %s\n", printable(in.NextStep))

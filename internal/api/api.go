@@ -25,6 +25,10 @@ type Status struct {
 	Certificates []watchdog.View  `json:"certificates"`
 
 	Fleet []certmedic.Incident `json:"fleet"` // the open incidents of certmedic itself
+
+	Acknowledged []Acknowledgement `json:"acknowledged,omitempty"` // who looks after what fires, by the dedup_key of incidents
+
+	Receivers []Receiver `json:"receivers,omitempty"` // of a daemon, how it gets to people
 }
 
 // Rule is one rule in force, of the answer to GET /api/v1/rules.

@@ -25,6 +25,7 @@ import (
 	webtoolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/config"
@@ -68,6 +69,10 @@ type App struct {
 	denied    *deny.List        // keys that must never be installed again
 	snapshots *snapshot.Store   // kept good versions
 	silences  *silence.Book
+	acks      *acks  // who looks after what
+	inbox     *inbox // what people said elsewhere
+	drills    drills
+	limits    limits // what services take from this process
 
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
@@ -107,11 +112,12 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
 	a.metrics.State(s.Trouble)
+	a.drills.alerter = func() *alerting.Alerter { return a.generation().alerter }
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	if err := a.openApprovals(); err != nil {
+	if err := errors.Join(a.openApprovals(), a.openInbox()); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(a.trim(), a.run(ctx), s.Close())
@@ -201,6 +207,7 @@ func (a *App) shutdown(servers []*listening) error {
 			errs = append(errs, fmt.Errorf("ending a listener: %w", err))
 		}
 	}
+	a.drills.wg.Wait() // they end with the listeners
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	errs = append(errs, a.generation().stop())
@@ -225,7 +232,7 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Versions: a, Approvals: a, Silences: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Backend: a, Versions: a, Approvals: a, Silences: a, Acks: a, Hooks: a, Receivers: a, Drills: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
 		Login: a.asksForLogin, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
@@ -242,6 +249,11 @@ func (a *App) listen() ([]*listening, []string, error) {
 		}
 		addresses = append(addresses, l.Addr().String())
 		public := &http.Server{Handler: s.Public(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+		// Called once the toolkit has put its login around the handler, and before the first request.
+		public.BaseContext = func(net.Listener) context.Context {
+			public.Handler = s.Signed(public.Handler)
+			return context.Background()
+		}
 		flags := &webtoolkit.FlagConfig{WebConfigFile: &a.o.WebConfigFile}
 		all = append(all, &listening{public, func() error { return ended(webtoolkit.Serve(l, public, flags, a.o.Log)) }})
 	}
@@ -355,6 +367,8 @@ func (a *App) Ready() bool {
 // Status returns the present picture.
 func (a *App) Status() api.Status {
 	s := statusOf(a.generation(), a.o.Version, true)
+	s.Receivers = a.Receivers()
+	s.Acknowledged = a.Acknowledged()
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if since, err := a.store.Trouble(); err != nil {

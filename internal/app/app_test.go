@@ -119,12 +119,18 @@ func (s *site) options(log io.Writer) app.Options {
 // start runs a daemon until the test ends, or it is stopped.
 func (s *site) start(t *testing.T) *daemon {
 	t.Helper()
+	return s.startWith(t, func(*app.Options) {})
+}
+
+func (s *site) startWith(t *testing.T, change func(*app.Options)) *daemon {
+	t.Helper()
 	d := &daemon{client: api.NewClient(s.path("state")), reload: make(chan os.Signal, 1), log: &lines{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, done := make(chan string, 1), make(chan error, 1)
 	o := s.options(d.log)
 	o.Reload = d.reload
 	o.Ready = func(addresses []string) { ready <- addresses[0] }
+	change(&o)
 	go func() { done <- app.Run(ctx, o) }()
 	d.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { _ = d.stop() }) // tests that care ask before

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,12 +15,12 @@ import (
 	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/watchdog"
+	"github.com/certmedic/certmedic/internal/window"
 	"github.com/certmedic/certmedic/probe"
 	"github.com/certmedic/certmedic/probe/disk"
 	"github.com/certmedic/certmedic/probe/roots"
 	"github.com/certmedic/certmedic/remediate"
 	"github.com/certmedic/certmedic/remediate/rollback"
-	"github.com/certmedic/certmedic/remediate/window"
 	"github.com/certmedic/certmedic/rules"
 	"github.com/certmedic/certmedic/rules/ruleset"
 )
@@ -32,20 +31,26 @@ type prepared struct {
 	rules     []rules.Rule
 	modules   map[string]module
 	receivers map[string]alerting.Notifier
+	routes    []alerting.Route
+	texts     map[string]func(alerting.Event) alerting.Event
 	windows   window.Set
+	channels  channels // by which people's words come back
 }
 
 // prepare checks everything about a configuration that its decoder could not. Without a log
 // nobody can be told anything.
-func prepare(c *config.Config, log *slog.Logger) (*prepared, error) {
+func prepare(c *config.Config, o outfit) (*prepared, error) {
 	p := &prepared{}
-	var errRules, errRoots, errModules, errReceivers, errWindows error
+	var errRules, errRoots, errModules, errReceivers, errRoutes, errTexts, errWindows, errChannels error
 	p.rules, errRules = loadRules(c)
 	_, errRoots = roots.Load(slices.Concat(c.Probe.Roots, acmeCAFiles(c)))
 	p.modules, errModules = modules(c)
-	p.receivers, errReceivers = receivers(c, log)
-	p.windows, errWindows = windows(c)
-	if err := errors.Join(errRules, errRoots, errModules, errReceivers, errWindows); err != nil {
+	p.receivers, errReceivers = receivers(c, o)
+	p.routes, errRoutes = routes(c)
+	p.texts, errTexts = texts(c, o.log)
+	p.windows, errWindows = windows(c.Remediation.Windows)
+	p.channels, errChannels = readChannels(c)
+	if err := errors.Join(errRules, errRoots, errModules, errReceivers, errRoutes, errTexts, errWindows, errChannels); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -53,7 +58,7 @@ func prepare(c *config.Config, log *slog.Logger) (*prepared, error) {
 
 // Check reports what is wrong with a configuration beyond what its decoder found.
 func Check(c *config.Config) error {
-	_, err := prepare(c, nil)
+	_, err := prepare(c, outfit{limits: &limits{}})
 	return err
 }
 
@@ -80,7 +85,7 @@ func (a *App) build(ctx context.Context, c *config.Config) (*generation, error) 
 // equip makes a generation that watches nothing yet. It reads every file that the
 // configuration names.
 func (a *App) equip(c *config.Config) (*generation, error) {
-	p, err := prepare(c, a.o.Log)
+	p, err := prepare(c, a.outfit())
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +141,7 @@ func (a *App) join(g *generation) error {
 		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
 		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
-		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n) }, Count: a.metrics, Log: a.o.Log,
+		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n, a.asked) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.advisor = newAdvisor(advisorOptions{
 		Renewables: g.watchdog.Renewables, Advised: g.watchdog.Advised, CA: g.ca, State: a.store, Log: a.o.Log,
@@ -144,18 +149,18 @@ func (a *App) join(g *generation) error {
 	g.accountant = &accountant{Renewables: g.watchdog.Renewables, Budgeted: g.watchdog.Budgeted, Book: kept.book, Log: a.o.Log}
 	g.scheduler.Set(g.watchdog.Endpoints())
 	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
-	g.unmute = a.unmute(g)
+	g.unmute, g.hear = a.unmute(g), a.hear(g)
 	g.alerter, err = a.alerter(g)
 	return err
 }
 
-// windows reads the maintenance windows.
-func windows(c *config.Config) (window.Set, error) {
+// windows reads times of the week.
+func windows(texts []string) (window.Set, error) {
 	var set window.Set
-	for i, text := range c.Remediation.Windows {
+	for _, text := range texts {
 		w, err := window.Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("remediation.windows[%d]: %w", i, err)
+			return nil, fmt.Errorf("reading a window: %w", err)
 		}
 		set = append(set, w)
 	}

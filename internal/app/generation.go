@@ -44,6 +44,7 @@ type generation struct {
 	rehearser  *rehearser
 	alerter    *alerting.Alerter
 	unmute     func(context.Context) error
+	hear       func(context.Context) error // what people say elsewhere
 	log        *slog.Logger
 
 	parent  context.Context
@@ -95,7 +96,7 @@ func (g *generation) start(parent context.Context) {
 	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "ending silences": g.unmute, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
-		"rehearsing": g.rehearser.Run,
+		"rehearsing": g.rehearser.Run, "hearing what people say": g.hear,
 	}
 	if g.config.Probe.ARI {
 		parts["asking CAs"] = g.advisor.Run
@@ -136,6 +137,9 @@ func (g *generation) Views() []watchdog.View { return g.watchdog.Views() }
 
 // Rules returns the rules in force.
 func (g *generation) Rules() []rules.Rule { return g.rules }
+
+// Receivers returns how the receivers do.
+func (g *generation) Receivers() []alerting.State { return g.alerter.States() }
 
 // QueueOldest returns when the oldest notification that waits was told.
 func (g *generation) QueueOldest() time.Time { return g.alerter.QueueOldest() }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/config"
@@ -36,13 +37,14 @@ func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	if a.silences, err = silence.Open(s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := a.openApprovals(); err != nil {
+	if err := errors.Join(a.openApprovals(), a.openInbox()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	g, err := a.build(context.Background(), c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	a.drills.alerter = func() *alerting.Alerter { return g.alerter }
 	return &Offline{a, g}, nil
 }
 
@@ -54,7 +56,9 @@ func (o *Offline) Status(ctx context.Context) api.Status {
 	for _, v := range o.g.Views() {
 		o.g.watchdog.Read(ctx, v.Name)
 	}
-	return statusOf(o.g, o.app.o.Version, false)
+	s := statusOf(o.g, o.app.o.Version, false)
+	s.Acknowledged = o.Acknowledged()
+	return s
 }
 
 // Incidents returns the incidents as they were kept.

@@ -1,57 +1,22 @@
 package app
 
 import (
-	"fmt"
-	"log/slog"
+	"slices"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting"
-	"github.com/certmedic/certmedic/alerting/logger"
-	"github.com/certmedic/certmedic/alerting/webhook"
-	"github.com/certmedic/certmedic/internal/config"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
-
-// receivers makes the notifiers of a configuration, by name.
-func receivers(c *config.Config, log *slog.Logger) (map[string]alerting.Notifier, error) {
-	all := map[string]alerting.Notifier{}
-	for _, r := range c.Alerting.Receivers {
-		n, err := receiver(r, log)
-		if err != nil {
-			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
-		}
-		all[r.Name] = n
-	}
-	return all, nil
-}
-
-func receiver(r config.Receiver, log *slog.Logger) (alerting.Notifier, error) {
-	switch {
-	case r.Webhook != nil:
-		w := webhook.Config{URL: string(r.Webhook.URL), Method: r.Webhook.Method, Timeout: r.Webhook.Timeout}
-		if r.Webhook.HeadersFile != "" {
-			headers, err := webhook.ReadHeaders(r.Webhook.HeadersFile)
-			if err != nil {
-				return nil, err
-			}
-			w.Headers = headers
-		}
-		return webhook.New(w, nil)
-	default:
-		return logger.New(log), nil
-	}
-}
 
 // alerter makes the one who tells people.
 func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 	c := g.config
-	var routes []alerting.Route
-	for _, r := range c.Alerting.Routes {
-		routes = append(routes, alerting.Route{Match: r.Match, To: r.To, Events: r.Events})
-	}
-	var open []alerting.Event
+	open := a.drills.open()
 	for _, v := range g.Views() {
-		open = append(open, firing(v.Incidents, alerting.Facts{Name: v.Name, Labels: v.Labels})...)
+		open = append(open, firing(v.Incidents, about(v))...)
+	}
+	for i := range open {
+		open[i].Approval = a.asked(open[i])
 	}
 	open = append(open, firing(g.Fleet(), alerting.Facts{})...)
 	for _, in := range g.watchdog.Gone() {
@@ -61,7 +26,8 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 		a.metrics.Receiver(name)
 	}
 	return alerting.New(alerting.Options{
-		Receivers: g.receivers, Routes: routes, Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open, Silenced: a.silenced,
+		Receivers: g.receivers, Routes: g.routes, Fallback: c.Alerting.Fallback, Texts: g.texts, Heartbeats: heartbeats(c), Blind: a.blind(g),
+		Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open, Silenced: a.silenced, Acknowledged: a.acks.kept, Settled: a.drills.settled,
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
 }
@@ -81,7 +47,7 @@ func firing(open []certmedic.Incident, about alerting.Facts) []alerting.Event {
 
 // tell hands news to those who tell people: incidents when a rung of their ladder says so
 // and when they end, and good news.
-func (g *generation) tell(n watchdog.News) {
+func (g *generation) tell(n watchdog.News, asked func(alerting.Event) *alerting.Approval) {
 	e := alerting.Event{Time: n.Time, Certificate: facts(n)}
 	switch n.Kind {
 	case watchdog.NewsRenewed:
@@ -90,6 +56,9 @@ func (g *generation) tell(n watchdog.News) {
 	case watchdog.NewsDeployed:
 		e.Kind, e.Severity = alerting.KindDeployed, certmedic.SeverityInfo
 		e.Incident.Summary = "the newest version of " + n.Certificate.Name + " is served everywhere"
+	case watchdog.NewsRolledBack:
+		e.Kind, e.Severity = alerting.KindRolledBack, certmedic.SeverityInfo
+		e.Incident.Summary = "an earlier version of " + n.Certificate.Name + " is served again"
 	default:
 		kind, told := alerting.KindOf(n.Transition)
 		if !told {
@@ -98,12 +67,29 @@ func (g *generation) tell(n watchdog.News) {
 		in := n.Transition.Incident
 		e.Kind, e.Severity, e.Incident, e.Step = kind, in.Severity, in, n.Transition.Step
 	}
+	e.Approval = asked(e)
 	g.alerter.Tell(e)
 }
 
 func facts(n watchdog.News) alerting.Facts {
+	f := factsOf(n.Certificate.Name, n.Certificate.Labels, n.Leaf)
+	f.Stage = n.Stage
+	if len(n.Names) > 0 {
+		f.Domains = n.Names
+	}
+	return f
+}
+
+// about returns what people are told about a certificate as it is now.
+func about(v watchdog.View) alerting.Facts {
+	f := factsOf(v.Name, v.Labels, v.Leaf)
+	f.Stage = v.Stage
+	return f
+}
+
+func factsOf(name string, labels map[string]string, leaf certmedic.CertFacts) alerting.Facts {
 	return alerting.Facts{
-		Name: n.Certificate.Name, Labels: n.Certificate.Labels, Domains: n.Names,
-		NotAfter: n.Leaf.NotAfter, Issuer: n.Leaf.Issuer, Serial: n.Leaf.Serial, SHA256: n.Leaf.SHA256,
+		Name: name, Labels: labels, Domains: slices.Concat(leaf.DNSNames, leaf.IPAddresses),
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Issuer: leaf.Issuer, Serial: leaf.Serial, SHA256: leaf.SHA256,
 	}
 }

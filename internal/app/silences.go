@@ -30,22 +30,23 @@ func (a *App) renewed(n watchdog.News) {
 // unmuteEvery is how often it is looked whether a silence has ended.
 const unmuteEvery = time.Second
 
-// unmute has told what was silenced, whenever a silence has ended, until ctx ends.
+// unmute has told what was silenced, or waited for the hours of its routes, whenever a silence has
+// ended and at every full minute, until ctx ends.
 func (a *App) unmute(g *generation) func(context.Context) error {
 	return func(ctx context.Context) error {
 		tick := time.NewTicker(unmuteEvery)
 		defer tick.Stop()
-		before := a.silences.Holding(time.Now())
+		before, minute := a.silences.Holding(time.Now()), time.Now().Minute()
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case now := <-tick.C:
 				holding := a.silences.Holding(now)
-				if !slices.Equal(before, holding) {
+				if !slices.Equal(before, holding) || now.Minute() != minute {
 					g.alerter.Unmute(now)
 				}
-				before = holding
+				before, minute = holding, now.Minute()
 			}
 		}
 	}

@@ -292,32 +292,19 @@ type Alerting struct {
 	GroupWait time.Duration `yaml:"group_wait" doc:"How long to wait for further incidents of the same episode before the first message."`
 	Receivers []Receiver    `yaml:"receivers" doc:"The ways to tell people. Absent: one, named log."`
 	Routes    []Route       `yaml:"routes" doc:"Which incidents go to which receivers; the first route that matches is taken. Absent: everything goes to every receiver."`
-}
+	Fallback  []string      `yaml:"fallback,omitempty" doc:"The receivers that are told what another one rejected for good, and what fires while all who should hear of it fail."`
 
-// Receiver is one way to tell people.
-type Receiver struct {
-	Name    string   `yaml:"name" required:"true" doc:"The name of the receiver, unique, of letters, digits and the signs . _ * and -."`
-	Log     *Log     `yaml:"log,omitempty" doc:"Write to the daemon's own log."`
-	Webhook *Webhook `yaml:"webhook,omitempty" doc:"Send JSON to a URL."`
-	_       struct{} `oneof:"log webhook" unsupported:"slack pagerduty alertmanager email heartbeat"`
-}
-
-// Log writes notifications to the daemon's own log. It has no settings.
-type Log struct{}
-
-// Webhook sends notifications as JSON to a URL.
-type Webhook struct {
-	URL          URL           `yaml:"url" required:"true" form:"url" doc:"Where to send to, http or https."`
-	Method       string        `yaml:"method" enum:"POST PUT" doc:"The HTTP method."`
-	HeadersFile  string        `yaml:"headers_file,omitempty" form:"path" doc:"A file with headers to add, one 'Name: value' a line. Others may not read it."`
-	Timeout      time.Duration `yaml:"timeout" doc:"The most time that one attempt may take."`
-	SendResolved bool          `yaml:"send_resolved" doc:"Whether the end of an incident is sent, too."`
-	_            struct{}      `unsupported:"heartbeat"`
+	ExternalURL URL `yaml:"external_url,omitempty" form:"url" doc:"The address of certmedic's own page as people reach it; messages link to it. Empty: no links."`
+	RunbookURL  URL `yaml:"runbook_url,omitempty" form:"url" doc:"What stands in front of the name of a rule's runbook to make its address, such as https://wiki.example.com/certmedic/. Empty: only runbooks that are addresses themselves are linked."`
 }
 
 // Route sends incidents to receivers.
 type Route struct {
-	Match  map[string]string `yaml:"match,omitempty" doc:"What an incident must have: certificate, rule, severity, or a label, each with its value. Empty matches everything."`
-	To     []string          `yaml:"to" required:"true" doc:"The names of the receivers."`
-	Events bool              `yaml:"events,omitempty" doc:"Whether events that are no incident (renewed, deployed) are sent, too."`
+	Match       map[string]string `yaml:"match,omitempty" doc:"What an incident must have: certificate, rule, severity, or a label, each with its value. Empty matches everything."`
+	MatchRE     map[string]string `yaml:"match_re,omitempty" doc:"The same with regular expressions, each of which has to fit all of the value. A label that is not there is empty."`
+	To          []string          `yaml:"to" required:"true" doc:"The names of the receivers."`
+	Events      bool              `yaml:"events,omitempty" doc:"Whether events that are no incident (renewed, deployed, rolled_back), and incidents of severity info, are sent, too."`
+	Windows     []string          `yaml:"windows,omitempty" doc:"The times of the week at which the route is there, such as Mon-Fri 08:00-18:00 Europe/Berlin, as for remediation.windows. At other times the next route is tried; what none takes waits for these times. Empty: always."`
+	MuteWindows []string          `yaml:"mute_windows,omitempty" doc:"Times of the week in which what fires waits, and is told when they have ended if it still fires. The end of what was told is told at any time."`
+	Continue    bool              `yaml:"continue,omitempty" doc:"Whether the routes behind this one are tried, too."`
 }

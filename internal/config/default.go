@@ -91,12 +91,6 @@ func (r *Rules) setDefaults() { r.Defaults = true }
 
 func (a *Alerting) setDefaults() { a.GroupWait = time.Second }
 
-func (w *Webhook) setDefaults() {
-	w.Method = "POST"
-	w.Timeout = 10 * time.Second
-	w.SendResolved = true
-}
-
 // fillAlerting makes sure that somebody is told: without receivers the log is one, and
 // without routes everything goes to every receiver.
 func (c *Config) fillAlerting() {

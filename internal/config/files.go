@@ -25,9 +25,7 @@ func checkFiles(c *Config, r *report) {
 		f.rules(fmt.Sprintf("rules.files[%d]", i), pattern)
 	}
 	for i, receiver := range c.Alerting.Receivers {
-		if receiver.Webhook != nil {
-			f.secret(fmt.Sprintf("alerting.receivers[%d].webhook.headers_file", i), receiver.Webhook.HeadersFile)
-		}
+		f.receiver(fmt.Sprintf("alerting.receivers[%d]", i), receiver)
 	}
 	for i, w := range c.Watch {
 		f.secret(fmt.Sprintf("watch[%d].passphrase_file", i), w.Passphrase)
@@ -49,6 +47,41 @@ func checkFiles(c *Config, r *report) {
 }
 
 type fileChecker struct{ *report }
+
+// receiver looks at the files of a way to tell people.
+func (f *fileChecker) receiver(key string, r Receiver) {
+	f.unchanged(key+".texts_file", r.TextsFile)
+	if s := r.Slack; s != nil {
+		f.secret(key+".slack.token_file", s.TokenFile)
+		f.secret(key+".slack.app_token_file", s.AppTokenFile)
+		f.secret(key+".slack.signing_secret_file", s.SigningSecretFile)
+		f.secret(key+".slack.webhook_url_file", s.WebhookURLFile)
+	}
+	if p := r.PagerDuty; p != nil {
+		f.secret(key+".pagerduty.routing_key_file", p.RoutingKeyFile)
+		f.secret(key+".pagerduty.webhook_secret_file", p.WebhookSecretFile)
+	}
+	if w := r.Webhook; w != nil {
+		f.secret(key+".webhook.headers_file", w.HeadersFile)
+		f.unchanged(key+".webhook.template_file", w.TemplateFile)
+	}
+	if a := r.Alertmanager; a != nil {
+		f.secret(key+".alertmanager.password_file", a.PasswordFile)
+		f.secret(key+".alertmanager.bearer_token_file", a.BearerTokenFile)
+		f.readable(key+".alertmanager.ca_file", a.CAFile)
+	}
+	if e := r.Email; e != nil {
+		f.secret(key+".email.password_file", e.PasswordFile)
+		f.unchanged(key+".email.template_file", e.TemplateFile)
+		f.readable(key+".email.ca_file", e.CAFile)
+	}
+	if s := r.Syslog; s != nil {
+		f.readable(key+".syslog.ca_file", s.CAFile)
+	}
+	if r.Exec != nil {
+		f.program(key+".exec.command", r.Exec.Command)
+	}
+}
 
 func (f *fileChecker) modules(c *Config) {
 	for name, m := range c.Modules {
@@ -90,6 +123,16 @@ func (f *fileChecker) secret(key, path string) {
 		return
 	}
 	if err := ownership.CheckSecret(path); err != nil {
+		f.fail(key, err)
+	}
+}
+
+// unchanged reports a file that others may change, or that is missing.
+func (f *fileChecker) unchanged(key, path string) {
+	if !filepath.IsAbs(path) {
+		return
+	}
+	if err := ownership.Check(path); err != nil {
 		f.fail(key, err)
 	}
 }

@@ -42,7 +42,7 @@ func (c *Config) concluded(r *report) (*Config, []Warning, error) {
 	if err != nil {
 		return nil, warnings, err
 	}
-	c.positions = c.positions.below("rules")
+	c.positions = c.positions.below("rules", "alerting")
 	return c, warnings, nil
 }
 

@@ -105,7 +105,7 @@ certificates:
   - source: {files: {cert: /a.pem}}
 alerting:
   receivers:
-    - {name: chat, slack: {token_file: /x, channel: "#certs"}}
+    - {name: chat, slack: {token_file: x, channel: "#certs"}}
   routes:
     - {to: [chat, nobody]}
 alerting: {}
@@ -124,7 +124,7 @@ alerting: {}
 		`ten.yml:16:57: certificates[0].deploy[0].files[0].mode: "0644" opens the private key to others; use 0600, or 0640 and a group`,
 		`ten.yml:17:37: certificates[0].remediation.allow[1]: "restart" is none of reload, redeploy, rollback, renew`,
 		`ten.yml:18:5: certificates[1].name: is missing`,
-		`ten.yml:21:20: alerting.receivers[0].slack: not supported by this version`,
+		`ten.yml:21:40: alerting.receivers[0].slack.token_file: "x" is not an absolute path`,
 		`ten.yml:23:19: alerting.routes[0].to[1]: there is no receiver "nobody"`,
 		`ten.yml:24:1: alerting: the key is given twice, first in line 19`,
 	}
@@ -231,10 +231,9 @@ func TestParseRefuses(t *testing.T) {
 		{"a bad pattern", `watch: [{file: "/a[.pem"}]`, "is no pattern"},
 		{"a file with a server name", "watch: [{file: /a, server_name: b}]", "are for addresses"},
 		{"an unknown severity", "rules: {adjust: {a: {severity: bad}}}", `"bad" is none of info, warning, critical`},
-		{"a receiver without a kind", "alerting: {receivers: [{name: a}]}", "needs one of the keys log, webhook"},
+		{"a receiver without a kind", "alerting: {receivers: [{name: a}]}", "needs one of the keys log, slack, pagerduty, webhook"},
 		{"a webhook elsewhere than http", receiver("webhook: {url: ftp://a}"), "must begin with http"},
 		{"a webhook without a host", receiver("webhook: {url: 'http://'}"), "has no host"},
-		{"a pager that is to come", receiver("pagerduty: {routing_key_file: /a}"), "pagerduty: not supported by this version"},
 		{"a route to nobody", "alerting: {routes: [{to: []}]}", "needs at least one receiver"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -132,20 +132,20 @@ func (p positions) of(key string) Position {
 	return Position{File: p.file, Line: 1, Column: 1}
 }
 
-// below returns the positions of a key and of those below it: others are asked for only
+// below returns the positions of keys and of those below them: others are asked for only
 // while a configuration is read, and a large one has very many.
-func (p positions) below(key string) positions {
+func (p positions) below(keys ...string) positions {
 	kept := positions{file: p.file, byKey: map[string]Position{}}
 	for k, at := range p.byKey {
-		if k == key || strings.HasPrefix(k, key+".") {
+		if slices.ContainsFunc(keys, func(key string) bool { return k == key || strings.HasPrefix(k, key+".") }) {
 			kept.byKey[k] = at
 		}
 	}
 	return kept
 }
 
-// Position returns where a key of the rules stands in the file, such as rules.adjust.NAME;
-// or where the nearest key around it stands. A configuration that was not read from text has no
+// Position returns where a key of the rules or of alerting stands in the file, such as
+// rules.adjust.NAME; or where the nearest key around it stands. A configuration that was not read from text has no
 // lines.
 func (c *Config) Position(key string) Position {
 	if c.positions.byKey == nil {

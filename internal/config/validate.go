@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/certmedic/certmedic/remediate/window"
 )
 
 // validator says what is wrong with values that could be read.
@@ -62,11 +60,7 @@ func (v *validator) remediation(r Remediation) {
 	}
 	v.positive("remediation.approval_expires", r.ApprovalExpires)
 	v.absolute("remediation.freeze_file", r.FreezeFile)
-	for i, text := range r.Windows {
-		if _, err := window.Parse(text); err != nil {
-			v.errorf(fmt.Sprintf("remediation.windows[%d]", i), "%s", err)
-		}
-	}
+	v.windows("remediation.windows", r.Windows)
 }
 
 func (v *validator) probe(c *Config) {

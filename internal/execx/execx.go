@@ -47,6 +47,7 @@ type Command struct {
 	Argv    []string      // program and arguments; never a shell line
 	Env     []string      // the whole environment, "NAME=value"; nil is an empty one
 	Dir     string        // working directory; empty is the watchdog's own
+	Stdin   []byte        // what it reads on its standard input; empty: nothing
 	Timeout time.Duration // 0 is [DefaultTimeout]
 
 	// OutputDir receives the files stdout and stderr, mode 0600; it is created with mode
@@ -127,6 +128,14 @@ func startGated(c Command, program string, out *output) (*process, error) {
 	cmd.Env = append([]string{}, c.Env...) // never nil: that would inherit ours
 	cmd.Dir = c.Dir
 	cmd.Stdout, cmd.Stderr = out.stdout.file, out.stderr.file
+	if len(c.Stdin) > 0 {
+		in, err := input(c.Stdin)
+		if err != nil {
+			return nil, errors.Join(err, gateWrite.Close())
+		}
+		defer in.Close()
+		cmd.Stdin = in
+	}
 	cmd.ExtraFiles = []*os.File{gateRead}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

@@ -52,6 +52,7 @@ type Source interface {
 	Rules() []rules.Rule
 	Fleet() []certmedic.Incident // the open ones of certmedic itself
 	QueueOldest() time.Time      // when the oldest notification that waits was told; zero if none does
+	Receivers() []alerting.State
 }
 
 // New returns an exporter for this version of certmedic.
@@ -249,7 +250,7 @@ func (e *Exporter) write(w io.Writer, process []*dto.MetricFamily, now time.Time
 	e.mu.Unlock()
 	if s != nil {
 		views := s.Views()
-		if err := errors.Join(Certificates(w, views, now), incidents(w, views, s.Fleet(), s.Rules())); err != nil {
+		if err := errors.Join(Certificates(w, views, now), incidents(w, views, s.Fleet(), s.Rules()), receivers(w, s.Receivers(), now)); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/remediate/guard"
@@ -32,6 +33,7 @@ type source struct {
 	views  []watchdog.View
 	rules  []rules.Rule
 	oldest time.Time
+	states []alerting.State
 }
 
 func (s source) Views() []watchdog.View    { return s.views }
@@ -39,6 +41,8 @@ func (source) Fleet() []certmedic.Incident { return nil }
 
 func (s source) Rules() []rules.Rule    { return s.rules }
 func (s source) QueueOldest() time.Time { return s.oldest }
+
+func (s source) Receivers() []alerting.State { return s.states }
 
 func leaf(sha certmedic.Fingerprint, from, until time.Duration) certmedic.CertFacts {
 	return certmedic.CertFacts{
@@ -481,6 +485,25 @@ func BenchmarkCertificates(b *testing.B) {
 	for b.Loop() {
 		if err := metrics.Certificates(io.Discard, views, now); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestReceivers(t *testing.T) {
+	e := metrics.New("1")
+	e.Use(source{states: []alerting.State{{Receiver: "ops"}, {Receiver: "mail", Failing: true, Oldest: now.Add(-time.Minute)}}})
+	families := parse(t, written(t, e, now))
+	for _, row := range []struct {
+		name, labels string
+		want         float64
+	}{
+		{"certmedic_receiver_failing", "receiver=ops", 0},
+		{"certmedic_receiver_failing", "receiver=mail", 1},
+		{"certmedic_receiver_queue_oldest_seconds", "receiver=ops", 0},
+		{"certmedic_receiver_queue_oldest_seconds", "receiver=mail", 60},
+	} {
+		if got, ok := find(families, row.name, row.labels); !ok || got != row.want {
+			t.Errorf("%s{%s} is %v, want %v", row.name, row.labels, got, row.want)
 		}
 	}
 }

@@ -45,6 +45,7 @@ const (
 	bucketOutbox     = "outbox"     // id → alerting.Entry
 	bucketDeliveries = "deliveries" // receiver, conversation → alerting.Delivery
 	bucketSilences   = "silences"   // id → silence.Silence
+	bucketAcks       = "acks"       // conversation → alerting.Ack
 	bucketRenewal    = "renewal"    // certificate → Renewal
 	bucketLedger     = "ledger"     // key → ledger.Entry
 	bucketLoans      = "loans"      // certificate → rollback.Loan
@@ -53,7 +54,7 @@ const (
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketAcks, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals}
 }
 
 // Store is the open state. It is safe for concurrent use.

@@ -40,7 +40,7 @@ func (w *Watchdog) Observed(key string, o certmedic.Observation) {
 	}
 	if e.arrived(now) {
 		w.rememberLocked(e)
-		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsDeployed, Time: o.Time, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
 	}
 	w.judgeLocked(e, now)
 }
@@ -167,7 +167,7 @@ func (w *Watchdog) holdLocked(e *entry, content disk.Content) {
 	if renewed {
 		leaf, _ := e.stored.Leaf()
 		w.o.Log.Info("a new version is stored", "certificate", e.cert.Name, "version", leaf.SHA256.Short())
-		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: *e.cert, Leaf: leaf, Names: e.stored.Names})
+		w.o.Tell(News{Kind: NewsRenewed, Time: now, Certificate: *e.cert, Leaf: leaf, Names: e.stored.Names, Stage: e.stage()})
 	}
 	if e.deploying() {
 		w.pollLocked(e)
@@ -266,6 +266,9 @@ func (w *Watchdog) Acted(a certmedic.Action) {
 	defer w.mu.Unlock()
 	e.copies = copies
 	e.acted(a)
+	if a.Kind == certmedic.ActionRollback && a.Outcome.Kind == certmedic.OutcomeHealed {
+		w.o.Tell(News{Kind: NewsRolledBack, Time: a.EndedAt, Certificate: *e.cert, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
+	}
 	w.judgeLocked(e, time.Now())
 }
 

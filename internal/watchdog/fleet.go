@@ -20,7 +20,8 @@ type Self struct {
 	QueueOldest time.Time // when the notification that waits longest was told; zero: none waits
 	Degraded    []string
 	ClockSkew   *time.Duration // see [rules.FleetFacts]
-	Failing     []string       // receivers that do not take what they are sent
+
+	Failing map[string]string // why receivers do not take what they are sent, by their names
 
 	Unwritten    time.Time // since when the state folder cannot be written; zero: it can be
 	UnwrittenWhy string
@@ -30,6 +31,7 @@ type Self struct {
 type fleet struct {
 	state  rules.State
 	errors map[string]string // by rule about the fleet, why it could not be asked
+	judged time.Time         // when certmedic itself was judged last
 }
 
 // judgeFleet has the rules judge certmedic itself.
@@ -44,6 +46,7 @@ func (w *Watchdog) judgeFleet(now time.Time) {
 		return
 	}
 	facts := w.fleetFactsLocked(self, now)
+	w.fleet.judged = now
 	result := w.o.Engine.Evaluate(now, rules.Facts{Fleet: &facts}, w.fleet.state)
 	w.fleet.state = result.State
 	if len(result.Transitions) > 0 {
@@ -62,7 +65,7 @@ func (w *Watchdog) judgeFleet(now time.Time) {
 // fleetFactsLocked builds what rules may ask about certmedic itself.
 func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 	f := rules.FleetFacts{
-		Certificates: int64(len(w.order)), Degraded: self.Degraded, ClockSkew: self.ClockSkew, FailingReceivers: self.Failing,
+		Certificates: int64(len(w.order)), Degraded: self.Degraded, ClockSkew: self.ClockSkew,
 		Undecided: rules.Undecided{}, Support: map[string]rules.Support{},
 	}
 	failed := map[string]rules.Support{}
@@ -81,6 +84,8 @@ func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 	}
 	f.RuleErrors = slices.Sorted(maps.Keys(failed))
 	f.Support["fleet.rule_errors"] = joined(failed, f.RuleErrors)
+	f.FailingReceivers = slices.Sorted(maps.Keys(self.Failing))
+	f.Support["fleet.failing_receivers"] = whyFailing(self.Failing)
 	if !self.Unwritten.IsZero() {
 		f.StateUnwritten = max(0, now.Sub(self.Unwritten))
 		f.Support["fleet.state_unwritten"] = rules.Support{Evidence: []certmedic.Evidence{{Source: "state", Line: self.UnwrittenWhy}}}
@@ -113,6 +118,23 @@ func joined(all map[string]rules.Support, order []string) rules.Support {
 	}
 	s.Evidence = s.Evidence[:min(len(s.Evidence), maxErrorLines)]
 	return s
+}
+
+// whyFailing names the receivers that fail, with what they say.
+func whyFailing(failing map[string]string) rules.Support {
+	s := rules.Support{Members: slices.Sorted(maps.Keys(failing))}
+	for _, name := range s.Members[:min(len(s.Members), maxErrorLines)] {
+		s.Evidence = append(s.Evidence, certmedic.Evidence{Source: "receiver " + name, Line: failing[name], Output: true})
+	}
+	return s
+}
+
+// Judged returns when certmedic itself was judged last, which it is after everything else: the
+// zero time before that.
+func (w *Watchdog) Judged() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fleet.judged
 }
 
 // Fleet returns the open incidents of certmedic itself.

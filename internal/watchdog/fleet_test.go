@@ -101,3 +101,31 @@ func TestBlindnessIsToldAndClaimsNothing(t *testing.T) {
 		}
 	})
 }
+
+// A receiver that fails is named, with what it said, which is not for everybody to read.
+func TestReceiversThatFailAreNamed(t *testing.T) {
+	const failing = `
+rules:
+  - {name: mute, about: fleet, severity: critical, when: size(fleet.failing_receivers) > 0}
+`
+	run(t, func(t *testing.T) {
+		s := newScene(t)
+		said := map[string]string{"ops": "channel_not_found", "mail": "connection refused"}
+		loaded := withRules(t, failing)
+		s.start(func(o *Options) {
+			loaded(o)
+			o.Self = func() Self { return Self{Failing: said} }
+		})
+		if judged := s.w.Judged(); !judged.IsZero() {
+			t.Errorf("judged at %v", judged)
+		}
+		time.Sleep(time.Minute)
+		in := s.w.Fleet()[0]
+		if !slices.Equal(in.Members, []string{"mail", "ops"}) || len(in.Evidence) != 2 || !in.Evidence[1].Output || in.Evidence[1].Line != "channel_not_found" {
+			t.Errorf("members %q, evidence %+v", in.Members, in.Evidence)
+		}
+		if ago := time.Since(s.w.Judged()); ago > 15*time.Second {
+			t.Errorf("judged %v ago", ago)
+		}
+	})
+}

@@ -85,6 +85,8 @@ const (
 	NewsIncident NewsKind = "incident" // a transition of an incident
 	NewsRenewed  NewsKind = "renewed"  // a source holds a new version
 	NewsDeployed NewsKind = "deployed" // the newest version is served everywhere
+
+	NewsRolledBack NewsKind = "rolled_back" // an earlier version is served again
 )
 
 // News is something that people may be told.
@@ -95,6 +97,7 @@ type News struct {
 	Transition  certmedic.Transition // of NewsIncident
 	Leaf        certmedic.CertFacts  // what the news is about: the leaf that is served, else the stored one
 	Names       []string
+	Stage       certmedic.Stage // how far the newest version has come
 }
 
 // Watchdog joins the verbs. Its methods may be called from any goroutine.
@@ -322,7 +325,7 @@ func (w *Watchdog) announceLocked(e *entry, t certmedic.Transition) {
 		}
 		w.endedLocked(in)
 	}
-	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names})
+	w.o.Tell(News{Kind: NewsIncident, Time: t.Time, Certificate: *e.cert, Transition: t, Leaf: e.leafOfInterest(), Names: e.stored.Names, Stage: e.stage()})
 }
 
 func (w *Watchdog) logLocked(t certmedic.Transition) {

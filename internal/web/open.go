@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/internal/api"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
@@ -45,4 +46,12 @@ func openActions(actions []certmedic.Action) []certmedic.Action {
 
 func openEvidence(evidence []certmedic.Evidence) []certmedic.Evidence {
 	return slices.DeleteFunc(slices.Clone(evidence), func(e certmedic.Evidence) bool { return e.Output })
+}
+
+func openReceivers(receivers []api.Receiver) []api.Receiver {
+	receivers = slices.Clone(receivers)
+	for i := range receivers {
+		receivers[i].Why = "" // in the words of its service
+	}
+	return receivers
 }

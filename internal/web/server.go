@@ -38,6 +38,10 @@ type Options struct {
 	Backend   Backend
 	Versions  Versions // for the socket only
 	Silences  Silences
+	Acks      Acks
+	Hooks     Hooks     // nil: they are not there
+	Receivers Receivers // for the socket only
+	Drills    Drills    // for the socket only
 	Approvals Approvals // for the socket, and for those who log in
 	Metrics   http.Handler
 	Probe     http.Handler
@@ -69,6 +73,7 @@ func (s *Server) Public() http.Handler {
 	mux.HandleFunc("GET /-/ready", s.ready)
 	mux.Handle("POST /api/v1/silences", s.guarded(http.HandlerFunc(s.addSilence)))
 	mux.Handle("POST /api/v1/silences/end", s.guarded(http.HandlerFunc(s.endSilence)))
+	mux.Handle("POST /api/v1/acknowledgements", s.guarded(http.HandlerFunc(s.acknowledge)))
 	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))
 	s.approvals(mux, s.guarded)
 	return mux
@@ -80,10 +85,12 @@ func (s *Server) Private() http.Handler {
 	mux := http.NewServeMux()
 	s.reading(mux)
 	s.versions(mux)
+	s.receivers(mux)
 	s.approvals(mux, func(h http.Handler) http.Handler { return h })
 	mux.HandleFunc("POST /api/v1/actions", s.act)
 	mux.HandleFunc("POST /api/v1/silences", s.addSilence)
 	mux.HandleFunc("POST /api/v1/silences/end", s.endSilence)
+	mux.HandleFunc("POST /api/v1/acknowledgements", s.acknowledge)
 	mux.HandleFunc("POST /api/v1/rehearsals", s.rehearse)
 	mux.HandleFunc("POST /-/reload", s.reload)
 	return mux
@@ -94,6 +101,7 @@ func (s *Server) reading(mux *http.ServeMux) {
 		status := s.o.Backend.Status()
 		if open(r) {
 			status.Certificates = openViews(status.Certificates)
+			status.Fleet, status.Receivers = openIncidents(status.Fleet), openReceivers(status.Receivers)
 		}
 		s.answer(w, status, nil)
 	})
@@ -105,6 +113,7 @@ func (s *Server) reading(mux *http.ServeMux) {
 		s.answer(w, incidents, err)
 	})
 	mux.HandleFunc("GET /api/v1/silences", s.silences)
+	mux.HandleFunc("GET /api/v1/acknowledgements", s.acknowledged)
 	mux.HandleFunc("GET /api/v1/rules", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Rules(), nil) })
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
@@ -143,7 +152,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	err := page.Render(w, page.Data{
 		Version: s.o.Version, Now: time.Now(), Views: openViews(status.Certificates), Actions: openActions(actions),
-		Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
+		Acknowledged: lookedAfter(status.Acknowledged), Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
 	})
 	if err != nil {
 		s.o.Log.Error("page", "err", err)

@@ -59,6 +59,9 @@ func (s set) all() bool { return !s.none && s.base == nil && len(s.except) == 0 
 // query says a set that is not empty in PromQL, of a level or a finer one.
 func (s set) query(of scope, level certmedic.SubjectKind) query {
 	by := of.labels(level)
+	if level == "" && s.base != nil {
+		by = s.base.by // whatever its own level is
+	}
 	for _, q := range s.except {
 		if len(q.by) > len(by) {
 			by = q.by

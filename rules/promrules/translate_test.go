@@ -91,6 +91,10 @@ func TestExpressions(t *testing.T) {
 			`max by (job, instance) (certmedic_notification_queue_oldest_seconds) > 300`,
 		},
 		{
+			"two ways for certmedic itself to fail", "fleet", `fleet.queue_age > duration("5m") || size(fleet.failing_receivers) > 0`,
+			`max by (job, instance) (certmedic_notification_queue_oldest_seconds) > 300 or count by (job, instance) (group by (job, instance, receiver) (certmedic_receiver_failing > 0)) > 0`,
+		},
+		{
 			"the length of a list", "fleet", `size(fleet.rule_errors) >= 1`,
 			`count by (job, instance) (group by (job, instance, rule) (increase(certmedic_rule_evaluation_failures_total[5m]) > 0)) >= 1`,
 		},

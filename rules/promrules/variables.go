@@ -107,8 +107,7 @@ func meanings() map[string]meaning {
 		"fleet.queue_age":       {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
 		"fleet.rule_errors":     {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
 		"fleet.failing_receivers": {
-			series: `increase(certmedic_notifications_total{,outcome=~"rejected|dropped|retried"}` + errorWindow + `) > 0`, label: "receiver",
-			note: "a receiver counts as failing for 5 min after an attempt that failed",
+			series: "certmedic_receiver_failing{} > 0", label: "receiver",
 		},
 	}
 }

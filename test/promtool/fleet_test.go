@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/metrics"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/rules"
@@ -16,6 +17,7 @@ import (
 type fleet struct {
 	endpoint certmedic.Endpoint
 	queued   time.Duration // for how long a notification waits
+	failing  bool          // its receiver takes nothing
 	rules    []rules.Rule
 }
 
@@ -25,6 +27,9 @@ func (f *fleet) Views() []watchdog.View {
 func (f *fleet) Rules() []rules.Rule         { return f.rules }
 func (f *fleet) Fleet() []certmedic.Incident { return nil }
 func (f *fleet) QueueOldest() time.Time      { return time.Now().Add(-f.queued) }
+func (f *fleet) Receivers() []alerting.State {
+	return []alerting.State{{Receiver: "ops", Failing: f.failing}}
+}
 
 // TestSameAlertsAboutItself replays how rounds come late and notifications wait.
 func TestSameAlertsAboutItself(t *testing.T) {
@@ -47,10 +52,15 @@ func TestSameAlertsAboutItself(t *testing.T) {
 		if f.queued += time.Minute + time.Second; rng.IntN(25) == 0 { // seldom enough: what flaps is kept open here
 			f.queued = time.Second
 		}
+		if rng.IntN(40) == 0 {
+			f.failing = !f.failing
+		}
 		age := now.Sub(last)
-		result := engine.Evaluate(now, rules.Facts{Fleet: &rules.FleetFacts{
-			Endpoints: 1, LastRoundAge: age, MissedRounds: float64(age) / float64(time.Minute), QueueAge: f.queued,
-		}}, state)
+		facts := rules.FleetFacts{Endpoints: 1, LastRoundAge: age, MissedRounds: float64(age) / float64(time.Minute), QueueAge: f.queued}
+		if f.failing {
+			facts.FailingReceivers = []string{"ops"}
+		}
+		result := engine.Evaluate(now, rules.Facts{Fleet: &facts}, state)
 		state = result.State
 		fired := map[string]bool{}
 		for _, in := range state.Instances {

@@ -85,6 +85,8 @@ type incident struct {
 	Lasted   string
 	Evidence []certmedic.Evidence
 	Link     string // of the runbook, where it is an address
+	Keeper   string // who looks after it; empty: nobody said so
+	Kept     moment // since when
 }
 
 type action struct {
@@ -109,6 +111,7 @@ func newModel(d Data) model {
 			continue
 		}
 		m.Cards = append(m.Cards, newCard(v, d.Now))
+		d.keepers(m.Cards[i].Incidents)
 		for _, in := range v.Incidents {
 			shown[in.ID] = true
 		}
@@ -118,6 +121,7 @@ func newModel(d Data) model {
 			m.Incidents = append(m.Incidents, newIncident(in, d.Now))
 		}
 	}
+	d.keepers(m.Incidents)
 	for _, a := range d.Actions {
 		m.Actions = append(m.Actions, newAction(a, d.Now))
 	}

@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
@@ -35,7 +36,10 @@ type Data struct {
 	Actions   []certmedic.Action   // newest first
 	Incidents []certmedic.Incident // open ones first; those that a view has are shown with it
 	Degraded  []string             // what certmedic itself cannot do now, in sentences
-	Still     bool                 // the page does not load itself again every few seconds
+	// Acknowledged is who looks after what fires, by the dedup key of its incidents.
+	Acknowledged map[string]alerting.Ack
+
+	Still bool // the page does not load itself again every few seconds
 }
 
 //go:embed page.html

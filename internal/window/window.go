@@ -1,6 +1,6 @@
-// Package window knows maintenance windows: the times of the week in which certmedic may act
-// by itself. The configuration parses them when it is loaded, the remediator asks them before
-// it acts.
+// Package window knows times of the week: those in which certmedic may act by itself, and those
+// in which people want to hear of something, or do not. The configuration parses them when it is
+// loaded, the remediator asks them before it acts, the routes of alerting before they tell.
 //
 // A window is open while a clock on the wall in its time zone shows a time within it. What
 // follows from that for days on which clocks are set: an hour that is left out opens nothing,
@@ -131,18 +131,19 @@ const horizon = 15 * 24 * time.Hour
 // Opens returns when the windows open next, to the minute: zero where they are open now. It
 // tries every minute, which needs to know nothing about how clocks are set.
 func (s Set) Opens(now time.Time) time.Time {
-	if s.open(now) {
+	if s.Open(now) {
 		return time.Time{}
 	}
 	next, end := now.Truncate(time.Minute), now.Add(horizon)
 	for next.Before(end) {
-		if next = next.Add(time.Minute); s.open(next) {
+		if next = next.Add(time.Minute); s.Open(next) {
 			break
 		}
 	}
 	return next
 }
 
-func (s Set) open(now time.Time) bool {
+// Open reports whether one of the windows is open now, or there is none.
+func (s Set) Open(now time.Time) bool {
 	return len(s) == 0 || slices.ContainsFunc(s, func(w Window) bool { return w.Open(now) })
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/certmedic/certmedic/remediate/window"
+	"github.com/certmedic/certmedic/internal/window"
 )
 
 func set(t *testing.T, texts ...string) window.Set {
