@@ -92,6 +92,7 @@ const (
 	TransitionResolved TransitionKind = "resolved"
 	TransitionDropped  TransitionKind = "dropped" // pending, but the condition cleared before its time
 	TransitionStep     TransitionKind = "step"    // a rung of the ladder is due
+	TransitionChanged  TransitionKind = "changed" // firing and told before: it concerns others now, or has another cause
 )
 
 // Transition is a change of an incident, or a step of its ladder that is due.

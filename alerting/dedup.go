@@ -19,6 +19,7 @@ const (
 	ReasonSeverity Reason = "severity" // it got better or worse
 	ReasonCause    Reason = "cause"    // it holds for another reason
 	ReasonEvidence Reason = "evidence" // there is new evidence
+	ReasonMembers  Reason = "members"  // it concerns others, or fewer
 	ReasonStep     Reason = "step"     // a later rung of the ladder wants to tell
 	ReasonResolved Reason = "resolved"
 	ReasonNews     Reason = "news" // about the certificate
@@ -72,6 +73,8 @@ func decide(t told, e Event, unsent bool) Reason {
 		return ReasonCause
 	case evidenceOf(t.event.Incident) != evidenceOf(e.Incident):
 		return ReasonEvidence
+	case !slices.Equal(t.event.Incident.Members, e.Incident.Members):
+		return ReasonMembers
 	case e.Step.After > 0 && t.event.Step != e.Step:
 		return ReasonStep
 	default:

@@ -34,7 +34,7 @@ func TestDecide(t *testing.T) {
 		{"the same evidence of a later attempt", known, change(func(e *Event) {
 			e.Incident.Evidence = []certmedic.Evidence{{Source: "hook", Line: "12:45:59 exit code 1"}}
 		}), false, ReasonUnchanged},
-		{"more members", known, change(func(e *Event) { e.Incident.Members = []string{"a"} }), false, ReasonUnchanged},
+		{"more members", known, change(func(e *Event) { e.Incident.Members = []string{"a"} }), false, ReasonMembers},
 		{"a raised severity", known, change(func(e *Event) { e.Severity = certmedic.SeverityCritical }), false, ReasonSeverity},
 		{"another reason", known, change(func(e *Event) { e.Incident.Reason = "expired" }), false, ReasonCause},
 		{"another exit code", known, change(func(e *Event) {

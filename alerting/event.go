@@ -35,11 +35,13 @@ func Kinds() []Kind {
 }
 
 // KindOf says as what people are told of a transition, if they are: when a rung of the ladder
-// says so, and when an incident ends.
+// says so, when what they were told has changed, and when an incident ends.
 func KindOf(t certmedic.Transition) (kind Kind, told bool) {
 	switch {
 	case t.Kind == certmedic.TransitionResolved:
 		return KindResolved, true
+	case t.Kind == certmedic.TransitionChanged:
+		return KindUpdate, true
 	case t.Kind != certmedic.TransitionStep || t.Step.Do != certmedic.StepNotify:
 		return "", false
 	case t.Step.After > 0:

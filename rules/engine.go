@@ -39,6 +39,8 @@ type Instance struct {
 	// Climbed is what the incident asks for now: the steps that were done and whose
 	// conditions, where they have one, still hold.
 	Climbed []certmedic.StepKind `json:"climbed,omitempty"`
+	// Shown is what people were told last; zero while nobody was.
+	Shown Shown `json:"shown,omitzero"`
 }
 
 // Result is what one evaluation came to.

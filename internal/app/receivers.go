@@ -66,6 +66,9 @@ func (g *generation) tell(n watchdog.News, asked func(alerting.Event) *alerting.
 		}
 		in := n.Transition.Incident
 		e.Kind, e.Severity, e.Incident, e.Step = kind, in.Severity, in, n.Transition.Step
+		if n.Transition.Kind == certmedic.TransitionChanged {
+			e.Step = in.Told
+		}
 	}
 	e.Approval = asked(e)
 	g.alerter.Tell(e)
