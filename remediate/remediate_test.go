@@ -749,3 +749,31 @@ func TestFirstDeployment(t *testing.T) {
 		}
 	})
 }
+
+// TestAServiceThatReadByItselfIsReloaded shows that what is put back is what is served, also by a
+// service that read the new files without being told to.
+func TestAServiceThatReadByItselfIsReloaded(t *testing.T) {
+	for _, row := range []struct {
+		about, reload, says string
+		serves              bool
+	}{
+		{"its reload succeeds", "cp installed/fullchain.pem loaded/192.0.2.2:25", "served as before", true},
+		{"its reload fails", "exit 3", "exit code 3", false},
+	} {
+		t.Run(row.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "192.0.2.1:443", "192.0.2.2:25")
+				w.withSteps(t, "cp installed/fullchain.pem loaded/192.0.2.2:25; exit 1", "exit 9", "")
+				mail := w.cert.Destinations[0]
+				mail.Name, mail.Files = "mail", []certmedic.InstalledFile{{From: certmedic.PartFullchain, To: w.path("installed/mail.pem")}}
+				mail.Test, mail.Alive = nil, nil
+				mail.Reload = []string{w.script(t, "bin/mail", "echo mail >> log\n"+row.reload)}
+				w.cert.Destinations = append(w.cert.Destinations, mail)
+				wantOutcome(t, w.act(t, remediate.Request{}), certmedic.OutcomePutBack, "web: test", "192.0.2.2:25 had begun to serve", row.says)
+				if got := w.log(t); !slices.Equal(got, []string{"test", "mail"}) || w.serves(t, "old") != row.serves {
+					t.Errorf("commands that ran: %q; all is served as before: %v", got, w.serves(t, "old"))
+				}
+			})
+		})
+	}
+}
