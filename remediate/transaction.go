@@ -203,8 +203,18 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 }
 
 // strayed returns an address that serves the new version although nothing was reloaded: some
-// services read their files for each process that they start. It is empty where there is none.
+// services read their files for each process that they start. It is empty where two rounds saw
+// none.
 func (t *transaction) strayed(ctx context.Context) string {
+	at := t.strayedNow(ctx)
+	if at == "" && len(t.before.Addresses) > 0 {
+		pauseFor(ctx, roundGap)
+		at = t.strayedNow(ctx)
+	}
+	return at
+}
+
+func (t *transaction) strayedNow(ctx context.Context) string {
 	now, err := t.r.o.Look(ctx, t.action.Certificate)
 	if err != nil {
 		return ""
