@@ -43,6 +43,7 @@ chaos: ## the long proofs in full: kill -9 at every point of every action, a tho
 	CERTMEDIC_CHAOS=1 go test -count=1 -run 'Kill|Budget' -v ./remediate
 	CERTMEDIC_CHAOS=1 go test -count=1 -run BetterTLS -v ./probe/inspect
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run 'Year|Mutation' -v ./internal/scenario
+	CERTMEDIC_CHAOS=1 go test -count=1 -run ManyAtOnce -v ./alerting
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Same -v ./test/promtool
 
 .PHONY: fuzz

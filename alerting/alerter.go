@@ -140,7 +140,7 @@ func checkRoutes(opts Options) error {
 }
 
 // pipeline is the way of what one receiver is told, from its queue on.
-func (a *Alerter) pipeline(name string) Stage {
+func (a *Alerter) pipeline(name string) Series {
 	q, drop := a.queues[name], a.drop
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
@@ -176,8 +176,11 @@ func (a *Alerter) Quiet(name string, e Event, now time.Time) bool {
 }
 
 // Hearers returns who hears of an event by its routes, now or when their hours come, sorted.
-func (a *Alerter) Hearers(e Event) []string {
-	at, later := hearers(a.opts.Routes, e.presentable(), time.Now())
+func (a *Alerter) Hearers(e Event) []string { return a.hearers(e.presentable()) }
+
+// hearers is Hearers of an event that is presentable.
+func (a *Alerter) hearers(e Event) []string {
+	at, later := hearers(a.opts.Routes, e, time.Now())
 	all := append(at, later...)
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -185,18 +188,21 @@ func (a *Alerter) Hearers(e Event) []string {
 
 // Tell hands an event over. It does no I/O and never blocks. An event without a time gets
 // the present one.
-func (a *Alerter) Tell(e Event) {
+func (a *Alerter) Tell(e Event) { a.tell(e, false) }
+
+// tell hands an event over; one that is late may be older than what waits.
+func (a *Alerter) tell(e Event, late bool) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
 	e = e.presentable()
-	to := a.Hearers(e)
+	to := a.hearers(e)
 	if e.Kind == KindResolved && a.known(e) {
 		to = nil // whom nobody told of it has nothing to hear
 	}
 	for name, q := range a.queues {
 		if slices.Contains(to, name) || q.concerns(e) {
-			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+			a.enqueue(q, Item{Event: e, late: late, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
 	a.standIn(e, to)
@@ -224,18 +230,20 @@ func (a *Alerter) enqueue(q *queue, it Item) {
 	}
 }
 
-// diverter hands what a receiver rejected for good to the fallback. What that rejects is lost,
-// and in the log.
+// diverter hands what a receiver rejected for good to the others of the fallback. What came there in
+// this way is not handed on: where that rejects it, it is lost, and in the log.
 func (a *Alerter) diverter(name string) func([]Item, error) {
 	return func(items []Item, err error) {
-		if slices.Contains(a.opts.Fallback, name) {
-			return
-		}
 		for _, it := range items {
 			e := it.Event
+			if e.Undelivered != "" || a.queues[name].owes(e) {
+				continue
+			}
 			e.Undelivered = fmt.Sprintf("%s rejected it: %s", name, clean(err.Error()))
 			for _, to := range a.opts.Fallback {
-				a.enqueue(a.queues[to], Item{Event: e, slot: &slot{entry: newEntry(to, e)}})
+				if to != name {
+					a.enqueue(a.queues[to], Item{Event: e, late: true, slot: &slot{entry: newEntry(to, e)}})
+				}
 			}
 		}
 	}
@@ -246,7 +254,7 @@ func (a *Alerter) diverter(name string) func([]Item, error) {
 func (a *Alerter) Unmute(now time.Time) {
 	for name, q := range a.queues {
 		for _, e := range q.unmute(func(e Event) bool { return a.Quiet(name, e, now) }) {
-			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+			a.enqueue(q, Item{Event: e, late: true, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
 }

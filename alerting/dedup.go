@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,6 +45,7 @@ const (
 	attempted                 // sent without an answer: it may know
 	delivered
 	rejected // it certainly does not know
+	owed     // it knows, but rejected the end: that is told once more after the next start
 )
 
 // told is what a receiver was last told about an incident.
@@ -140,8 +142,14 @@ func openAfter(known map[string]told, items []Item) []Event {
 	})
 }
 
-// causeOf is the reason without its numbers, which change with every evaluation.
-func causeOf(i certmedic.Incident) string { return withoutNumbers(i.Reason, 1) }
+// causeOf is the reason without its numbers, which change with every evaluation; a fraction is one
+// number.
+func causeOf(i certmedic.Incident) string {
+	return fraction.ReplaceAllString(withoutNumbers(i.Reason, 1), "#")
+}
+
+// fraction is one without its digits.
+var fraction = regexp.MustCompile(`#\.#`)
 
 // evidenceOf is the evidence without its long numbers (times, process ids), so that the
 // same line of another attempt is no news, but another exit code mostly is.

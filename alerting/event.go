@@ -39,7 +39,7 @@ func Kinds() []Kind {
 func KindOf(t certmedic.Transition) (kind Kind, told bool) {
 	switch {
 	case t.Kind == certmedic.TransitionResolved:
-		return KindResolved, true
+		return KindResolved, t.Incident.Told.Do != ""
 	case t.Kind == certmedic.TransitionChanged:
 		return KindUpdate, true
 	case t.Kind != certmedic.TransitionStep || t.Step.Do != certmedic.StepNotify:

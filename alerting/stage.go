@@ -23,6 +23,7 @@ type Item struct {
 
 	unsent bool  // it replaced a firing event that was never sent
 	again  bool  // it may have been delivered before
+	late   bool  // what waits may be newer than it: then its time decides
 	slot   *slot // its place in the outbox
 }
 

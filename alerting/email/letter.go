@@ -85,7 +85,14 @@ func subject(n alerting.Notification, e alerting.Event) string {
 	if name := e.Certificate.Name; name != "" && !strings.Contains(e.Incident.Summary, name) {
 		text += name + ": "
 	}
-	return redact.Truncate(body.Line(redact.Plain(text+e.Incident.Summary)), maxSubject)
+	return header(text + e.Incident.Summary)
+}
+
+// header returns a text as that of a header: one line of bounded length, in which nothing is an
+// encoded word (RFC 2047), which mail programs would show as what it stands for.
+func header(text string) string {
+	text = strings.ReplaceAll(body.Line(redact.Plain(text)), "=?", "= ?")
+	return redact.Truncate(text, maxSubject)
 }
 
 // title is the first line about an event.

@@ -18,7 +18,7 @@ func hostile() []string {
 	return []string{
 		"<!channel> <!here> <!everyone> <@U123> <#C123> <https://evil.example|shop.example.com>",
 		"&lt;!channel&gt; &amp;lt;", "``` *bold* _it_ ~gone~ `code` > quote\n> quote\n• item", ":skull: @here #certs https://evil.example",
-		"a\u200b\u200d\u202eb\ufeff\u2066", "\x1b[31m\x00\x07", "\xff\xfe", strings.Repeat("<&>", 5000), strings.Repeat("🔒", 9000),
+		"a\u200b\u200d\u202eb\ufeff\u2066", "\x1b[31m\x00\x07", "\x07", "\xff\xfe", strings.Repeat("<&>", 5000), strings.Repeat("🔒", 9000),
 		strings.Repeat(`"\`, 9000), strings.Repeat("\n", 9000), strings.Repeat("e\u0301", 9000), "<!date^0^{date}|x>",
 	}
 }

@@ -127,7 +127,7 @@ func (t *telling) headline(v view) string {
 	case v.over:
 		line = signResolved + " Resolved: " + cmp.Or(t.memory.Title, summary)
 	case v.news():
-		line = signNews + " " + title(string(v.main.Kind)) + ": " + cmp.Or(summary, v.main.Certificate.Name, "certmedic")
+		line = signNews + " " + title(string(v.main.Kind)) + ": " + cmp.Or(summary, oneLine(v.main.Certificate.Name), "certmedic")
 	}
 	if v.drill() {
 		line = "DRILL " + line

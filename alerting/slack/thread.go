@@ -34,7 +34,6 @@ func (t *telling) follow(ctx context.Context) error {
 		if err := t.heard(ctx); err != nil {
 			return t.unlessGone(ctx, err)
 		}
-		t.remember()
 		replies = t.replies()
 	}
 	for _, r := range replies {

@@ -96,7 +96,7 @@ func (e *environment) printStatus(s api.Status) {
 		}
 	}
 	for _, d := range s.Degraded {
-		fmt.Fprintln(e.stdout, printable("polled only: "+d))
+		fmt.Fprintln(e.stdout, printable("certmedic itself: "+d))
 	}
 }
 

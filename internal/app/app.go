@@ -69,8 +69,9 @@ type App struct {
 	denied    *deny.List        // keys that must never be installed again
 	snapshots *snapshot.Store   // kept good versions
 	silences  *silence.Book
-	acks      *acks  // who looks after what
-	inbox     *inbox // what people said elsewhere
+	acks      *acks      // who looks after what
+	inbox     *inbox     // what people said elsewhere
+	paging    sync.Mutex // held while what PagerDuty says is done
 	drills    drills
 	limits    limits // what services take from this process
 

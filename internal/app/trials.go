@@ -56,7 +56,7 @@ func (g *generation) trials() *Trials {
 func (g *generation) factsOf(certificate string) (alerting.Facts, bool) {
 	for _, v := range g.Views() {
 		if v.Name == certificate {
-			return about(v), true
+			return v.Facts(), true
 		}
 	}
 	return alerting.Facts{}, false

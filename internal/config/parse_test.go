@@ -332,7 +332,7 @@ func TestEffectiveIsTheSameConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(first), "secret") || !strings.Contains(string(first), "https://xxxxx@monitoring.example.com/webhook") {
+	if strings.Contains(string(first), "secret") || !strings.Contains(string(first), "https://xxxxx@monitoring.example.com/xxxxx") {
 		t.Errorf("the password is not masked:\n%s", first)
 	}
 	again, _, err := config.Parse("effective.yml", first)
@@ -356,7 +356,7 @@ func TestEffectiveMasksSecrets(t *testing.T) {
   through: {proxy_url: "socks5://hunter2@proxy:1080"}
 discover: [{http_sd: {url: "https://sd.example.com/targets?token=hunter2&hunter2"}}]
 certificates: [{name: shop, source: {certbot: {lineage: shop}}, renew: {certbot: {args: [-v], env: {TOKEN: hunter2}}}}]
-alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/x?key=hunter2"}}]}
+alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/services/hunter2?key=hunter2"}}]}
 `
 	c, _, err := config.Parse("x", []byte(text))
 	if err != nil {
