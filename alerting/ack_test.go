@@ -122,6 +122,27 @@ func TestAnAcknowledgementIsToldAlthoughItGotWorseSince(t *testing.T) {
 	}
 }
 
+func TestAnAcknowledgementIsToldToWhoMayHaveHeardBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		worse := event(alerting.KindUpdate, "a", certmedic.SeverityCritical)
+		worse.Incident.FiringAt, worse.Time = begin, begin.Add(2*time.Minute)
+		ops, kept := &alertingtest.Recorder{}, &alertingtest.MemoryOutbox{}
+		if err := kept.Put(alerting.Entry{ID: "of an earlier run", Receiver: "ops", Event: worse}); err != nil {
+			t.Fatal(err)
+		}
+		acks := map[string]alerting.Ack{conversation: {By: "ann", At: begin.Add(time.Minute)}}
+		w := start(t, alerting.Options{
+			Receivers: one(ops), Outbox: kept, Open: []alerting.Event{worse}, Acknowledged: func() map[string]alerting.Ack { return acks },
+		})
+		sleep(time.Hour)
+		w.TellAcks(time.Now())
+		sleep(time.Minute)
+		wantStory(t, ops, "firing: firing a; firing: acknowledged a")
+		w.stop()
+	})
+}
+
 func TestAnAcknowledgementBeforeTheFirstMessageIsToldAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ops := &alertingtest.Recorder{}

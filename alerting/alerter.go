@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -78,6 +79,9 @@ type Alerter struct {
 	hurry  chan struct{} // closed when Run is asked to end
 
 	keeper keeper
+
+	telling sync.Mutex      // held while an event finds its receivers
+	ended   map[string]bool // incidents that ended while Run was not done with what an earlier run left; nil afterwards
 }
 
 // New returns an Alerter that delivers nothing before [Alerter.Run]. It names routes to
@@ -110,6 +114,7 @@ func New(opts Options) (*Alerter, error) {
 		spool:  &spool{outbox: opts.Outbox, log: opts.Log},
 		hurry:  make(chan struct{}),
 		keeper: keeper{wake: make(chan struct{}, 1)},
+		ended:  map[string]bool{},
 	}
 	for name := range opts.Receivers {
 		a.queues[name] = newQueue(name)
@@ -146,9 +151,9 @@ func (a *Alerter) pipeline(name string) Series {
 	count := func(outcome string) { a.opts.Count(name, outcome) }
 	return Series{
 		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.Quiet(name, e, now) }, drop: drop},
-		group{queue: q, wait: a.opts.GroupWait, drop: drop, hurry: a.hurry},
+		group{queue: q, wait: a.opts.GroupWait, drop: a.replaced, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
-		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: drop},
+		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: a.replaced},
 		notify{
 			receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name),
 			settled: a.settler(name), texts: a.texts(name),
@@ -196,6 +201,14 @@ func (a *Alerter) tell(e Event, late bool) {
 		e.Time = time.Now()
 	}
 	e = e.presentable()
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	switch {
+	case late && a.ended[e.Incident.ID]:
+		return
+	case e.Kind == KindResolved && a.ended != nil:
+		a.ended[e.Incident.ID] = true
+	}
 	to := a.hearers(e)
 	if e.Kind == KindResolved && a.known(e) {
 		to = nil // whom nobody told of it has nothing to hear
@@ -219,7 +232,7 @@ func (a *Alerter) known(e Event) bool {
 }
 
 func (a *Alerter) enqueue(q *queue, it Item) {
-	a.keeper.later(it.slot, false)
+	a.keeper.later(it.slot, false) // before anything that it replaces is taken out
 	replaced, full := q.add(it)
 	for _, old := range replaced {
 		a.keeper.later(old.slot, true)
@@ -258,6 +271,9 @@ func (a *Alerter) Unmute(now time.Time) {
 		}
 	}
 }
+
+// replaced takes an item out of the outbox in whose place a newer one is sent, once that is in there.
+func (a *Alerter) replaced(it Item) { a.keeper.later(it.slot, true) }
 
 // drop takes an item that will not be sent out of the outbox.
 func (a *Alerter) drop(it Item) { a.spool.done(it.slot) }

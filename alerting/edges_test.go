@@ -333,3 +333,122 @@ func TestAReceiverThatIsGoneIsNamed(t *testing.T) {
 		}
 	})
 }
+
+// What was sent without an answer stays in the outbox over any number of starts, although each start
+// tells it again: only so the receiver is asked whether it has the message.
+func TestWhatIsToldAgainAtTheStartStaysInTheOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deaf := alerting.NotifierFunc(func(ctx context.Context, _ alerting.Notification) (bool, error) {
+			<-ctx.Done()
+			return true, ctx.Err()
+		})
+		e, kept := asked("a"), &alertingtest.MemoryOutbox{}
+		e.Time = time.Now()
+		first := start(t, alerting.Options{Receivers: one(deaf), Outbox: kept})
+		first.Tell(e)
+		sleep(2 * groupWait)
+		for range 3 {
+			left := &alertingtest.MemoryOutbox{} // as it was when certmedic was killed
+			pending, err := kept.Pending()
+			if err != nil || len(pending) != 1 || left.Put(pending...) != nil {
+				t.Fatalf("the outbox has %+v, %v", pending, err)
+			}
+			kept = left
+			next := start(t, alerting.Options{Receivers: one(deaf), Outbox: kept, Open: []alerting.Event{e}})
+			sleep(2 * groupWait)
+			defer next.stop()
+		}
+		first.stop()
+	})
+}
+
+// A silence may end while the end of what it hid is on its way, to somebody who may have heard of it
+// in an earlier run: nothing may follow that end.
+func TestNothingFollowsAnEndWhoseSilenceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops, silenced, kept := &alertingtest.Recorder{}, true, &alertingtest.MemoryOutbox{}
+		slow := alerting.NotifierFunc(func(ctx context.Context, n alerting.Notification) (bool, error) {
+			sleep(10 * time.Second)
+			return ops.Notify(ctx, n)
+		})
+		if err := kept.Put(alerting.Entry{ID: "of an earlier run", Receiver: "ops", Event: asked("a")}); err != nil {
+			t.Fatal(err)
+		}
+		w := start(t, alerting.Options{
+			Receivers: one(slow), Outbox: kept, Open: []alerting.Event{asked("a")},
+			Silenced: func(alerting.Event, time.Time) bool { return silenced },
+		})
+		sleep(time.Minute)
+		w.Tell(resolved("a"))
+		sleep(5 * time.Second) // it is being sent
+		silenced = false
+		w.Unmute(time.Now())
+		sleep(time.Minute)
+		wantStory(t, ops, "resolved: resolved a")
+		w.stop()
+	})
+}
+
+// What is kept of a conversation is there until its end was told: a notifier may need it for that.
+func TestWhatIsKeptOutlivesAnEndThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops, kept := &alertingtest.Recorder{}, &alertingtest.MemoryOutbox{}
+		memory := json.RawMessage(`{"escalated":true}`)
+		if err := kept.Settle(alerting.Delivery{Receiver: "ops", Conversation: conversation, Memory: memory}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := kept.Put(alerting.Entry{ID: "of an earlier run", Receiver: "ops", Event: resolved("a")}); err != nil {
+			t.Fatal(err)
+		}
+		w := start(t, alerting.Options{Receivers: one(ops), Outbox: kept})
+		sleep(time.Minute)
+		wantStory(t, ops, "resolved: resolved a")
+		if got := ops.Delivered(); len(got) == 1 && !bytes.Equal(got[0].Memory, memory) {
+			t.Errorf("it was told with %s", got[0].Memory)
+		}
+		if left, err := kept.Deliveries(); err != nil || len(left) > 0 {
+			t.Errorf("kept are %+v, %v", left, err)
+		}
+		w.stop()
+	})
+}
+
+// meanwhile is an outbox during whose reading something else happens.
+type meanwhile struct {
+	*alertingtest.MemoryOutbox
+	happens func()
+}
+
+func (m *meanwhile) Pending() ([]alerting.Entry, error) {
+	m.happens()
+	return m.MemoryOutbox.Pending()
+}
+
+// The rules go on while a start takes up what an earlier run left. Whoever was not told before hears
+// nothing of what ends meanwhile, and who was hears its end.
+func TestWhatEndsDuringAStartIsNotToldAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ops, oncall := &alertingtest.Recorder{}, &alertingtest.Recorder{}
+		kept := &meanwhile{MemoryOutbox: &alertingtest.MemoryOutbox{}}
+		if err := kept.Settle(alerting.Delivery{Receiver: "ops", Conversation: conversation, Told: []alerting.Event{asked("a")}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		a, err := alerting.New(alerting.Options{
+			Receivers: map[string]alerting.Notifier{"ops": ops, "oncall": oncall}, Outbox: kept, Open: []alerting.Event{asked("a")},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept.happens = func() { a.Tell(resolved("a")) }
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		sleep(time.Minute)
+		wantStory(t, ops, "resolved: resolved a")
+		wantStory(t, oncall, "")
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -44,6 +44,7 @@ func (m mute) speaks(e Event, now time.Time) bool {
 	case e.Kind == KindResolved && m.queue.muted(e):
 		known := m.queue.knownIn(e.Conversation())
 		if _, told := known[e.Incident.ID]; told {
+			m.queue.speaksAgain(e)
 			return true
 		}
 		m.queue.forget(e)

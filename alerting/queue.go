@@ -70,10 +70,14 @@ func merge(items []Item, newer Item) (merged, replaced []Item, full bool) {
 		}
 		if newer.late && newer.Event.Time.Before(old.Event.Time) {
 			items[i].unsent = old.unsent || newer.unsent || newer.Event.Kind.firing()
+			items[i].again = old.again || newer.again
 			return items, []Item{newer}, false
 		}
 		newer.unsent, newer.again = old.unsent || old.Event.Kind.firing(), old.again || newer.again
 		items[i] = newer
+		if newer.sharesPlace(old) {
+			return items, nil, false
+		}
 		return items, []Item{old}, false
 	}
 	if len(items) >= maxEvents && newer.Event.Kind != KindResolved {

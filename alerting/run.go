@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -97,6 +98,10 @@ func (a *Alerter) catchUp() {
 			a.tell(e, true)
 		}
 	}
+	a.telling.Lock()
+	maps.DeleteFunc(open, func(id string, _ bool) bool { return a.ended[id] })
+	a.ended = nil
+	a.telling.Unlock()
 	now := time.Now()
 	for name, q := range a.queues {
 		for _, e := range q.knownEvents() {
@@ -144,7 +149,7 @@ func (a *Alerter) deliver(ctx context.Context, name string) {
 		}
 		if left, err := pipeline.Exec(ctx, b); err != nil {
 			var wait *waitError
-			q.putBack(left, errors.As(err, &wait), a.drop) // what only waits for its turn keeps its place
+			q.putBack(left, errors.As(err, &wait), a.replaced) // what only waits for its turn keeps its place
 			if a.hurrying() {
 				return
 			}

@@ -27,6 +27,12 @@ type Item struct {
 	slot   *slot // its place in the outbox
 }
 
+// sharesPlace reports whether another item has the same place in the outbox: it is the same event, told
+// again. What takes the one out of there takes out the other.
+func (it Item) sharesPlace(other Item) bool {
+	return it.slot != nil && other.slot != nil && it.slot.entry.ID == other.slot.entry.ID
+}
+
 // Stage is one step of the pipeline. It returns the batch as the next stage shall see
 // it. A batch without items ends the walk without an error; what it drops it must take
 // out of the outbox. With an error the returned batch holds what is still to be sent.

@@ -41,7 +41,7 @@ func (q *queue) forgetOver(conversation string) (kept bool) {
 	if t == nil {
 		return false
 	}
-	if len(t.told) == 0 && len(t.quiet) == 0 && !q.firingWaitsLocked(conversation) {
+	if len(t.told) == 0 && len(t.quiet) == 0 && !q.incidentWaitsLocked(conversation) {
 		kept = len(t.memory) > 0 || t.ack != nil
 		t.memory, t.ack, t.since = nil, nil, time.Time{}
 	}
@@ -51,10 +51,11 @@ func (q *queue) forgetOver(conversation string) (kept bool) {
 	return kept
 }
 
-// firingWaitsLocked reports whether it waits to be told that something fires.
-func (q *queue) firingWaitsLocked(conversation string) bool {
+// incidentWaitsLocked reports whether it waits to be told that something fires, or that it ended, which
+// takes what is kept.
+func (q *queue) incidentWaitsLocked(conversation string) bool {
 	b := q.waiting[conversation]
-	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.Kind.firing() })
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.Kind.about() })
 }
 
 // conversations returns all of which anything is known.
@@ -154,8 +155,10 @@ func (q *queue) doubt(e Event) {
 		return
 	}
 	q.mu.Lock()
-	if t := q.talks[e.Conversation()]; t != nil {
-		delete(t.told, e.Incident.ID)
+	t := q.talkOf(e.Conversation())
+	delete(t.told, e.Incident.ID)
+	if t.since.IsZero() { // the event may have taken the place of one that was sent as well
+		t.since = e.Incident.FiringAt
 	}
 	q.mu.Unlock()
 	q.remember(e, attempted)
@@ -196,6 +199,16 @@ func (q *queue) unmute(muted func(Event) bool) []Event {
 	}
 	slices.SortFunc(out, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	return out
+}
+
+// speaksAgain forgets that an incident was muted: its end is on its way, after which nothing of it is
+// to be told.
+func (q *queue) speaksAgain(e Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t := q.talks[e.Conversation()]; t != nil {
+		delete(t.quiet, e.Incident.ID)
+	}
 }
 
 // muted reports whether the receiver was not told of an incident because it is muted.
