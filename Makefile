@@ -46,6 +46,7 @@ chaos: ## the long proofs in full: kill -9 at every point of every action, a tho
 	CERTMEDIC_CHAOS=1 go test -count=1 -run ManyAtOnce -v ./alerting
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 60m -run 'TestStorm$$' -v ./test/storm
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Same -v ./test/promtool
+	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -v ./test/configs
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
