@@ -18,7 +18,7 @@ type Reason string
 const (
 	ReasonFirst    Reason = "first"    // the receiver does not know the incident
 	ReasonSeverity Reason = "severity" // it got better or worse
-	ReasonCause    Reason = "cause"    // it holds for another reason
+	ReasonCause    Reason = "cause"    // it holds for another reason, or a diagnosis named its cause
 	ReasonEvidence Reason = "evidence" // there is new evidence
 	ReasonMembers  Reason = "members"  // it concerns others, or fewer
 	ReasonStep     Reason = "step"     // a later rung of the ladder wants to tell
@@ -142,10 +142,10 @@ func openAfter(known map[string]told, items []Item) []Event {
 	})
 }
 
-// causeOf is the reason without its numbers, which change with every evaluation; a fraction is one
-// number.
+// causeOf is the cause that a diagnosis named, and the reason without its numbers, which change with
+// every evaluation; a fraction is one number.
 func causeOf(i certmedic.Incident) string {
-	return fraction.ReplaceAllString(withoutNumbers(i.Reason, 1), "#")
+	return string(i.Cause) + "\x00" + fraction.ReplaceAllString(withoutNumbers(i.Reason, 1), "#")
 }
 
 // fraction is one without its digits.

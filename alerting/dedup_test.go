@@ -38,6 +38,7 @@ func TestDecide(t *testing.T) {
 		{"more members", known, change(func(e *Event) { e.Incident.Members = []string{"a"} }), false, ReasonMembers},
 		{"a raised severity", known, change(func(e *Event) { e.Severity = certmedic.SeverityCritical }), false, ReasonSeverity},
 		{"another reason", known, change(func(e *Event) { e.Incident.Reason = "expired" }), false, ReasonCause},
+		{"a cause that a diagnosis named", known, change(func(e *Event) { e.Incident.Cause = certmedic.CauseHookFailed }), false, ReasonCause},
 		{"another exit code", known, change(func(e *Event) {
 			e.Incident.Evidence = []certmedic.Evidence{{Source: "hook", Line: "12:00:01 exit code 2"}}
 		}), false, ReasonEvidence},

@@ -171,6 +171,7 @@ func (e Event) presentable() Event {
 	e.Incident.Summary = clean(e.Incident.Summary)
 	e.Incident.Reason = clean(e.Incident.Reason)
 	e.Incident.NextStep = clean(e.Incident.NextStep)
+	e.Incident.CauseSummary, e.Incident.Fix = clean(e.Incident.CauseSummary), clean(e.Incident.Fix)
 	evidence := make([]certmedic.Evidence, 0, len(e.Incident.Evidence))
 	for _, ev := range e.Incident.Evidence {
 		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line), Output: ev.Output})

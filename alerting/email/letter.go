@@ -128,7 +128,12 @@ func color(e alerting.Event) string {
 // rowsOf says everything that is known about an event.
 func (n *Notifier) rowsOf(e alerting.Event) []row {
 	in, c := e.Incident, e.Certificate
-	rows := []row{{Name: "not delivered", Lines: lines(e.Undelivered)}, {Name: "because", Lines: lines(in.Reason)}}
+	rows := []row{
+		{Name: "not delivered", Lines: lines(e.Undelivered)},
+		{Name: "because", Lines: lines(in.Reason)},
+		{Name: "cause", Lines: lines(in.CauseText())},
+		{Name: "fix", Lines: lines(in.Fix), Fixed: true},
+	}
 	if c.Name != "" {
 		rows = append(rows, row{Name: "certificate", Lines: []string{c.Name}}, row{Name: "names", Lines: c.Domains})
 	}

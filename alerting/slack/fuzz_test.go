@@ -45,6 +45,7 @@ func checkHostile(t *testing.T, s string) {
 	e.Incident.Summary, e.Incident.Reason, e.Incident.NextStep, e.Incident.Runbook = s, s, s, s
 	e.Incident.Members = append(e.Incident.Members, s, s+"2", s+"3")
 	e.Incident.Evidence = []certmedic.Evidence{{Source: s, Line: s}, {Source: "hook", Line: s, Output: true}}
+	e.Incident.Cause, e.Incident.CauseSummary, e.Incident.Fix = certmedic.CauseHookFailed, s, s
 	e.Incident.DedupKey, e.Certificate.Name, e.Certificate.Issuer, e.Certificate.Domains = s, s, s, []string{s}
 	e.Undelivered, e.Approval = "ops: "+s, &alerting.Approval{ID: "a", Hash: s, Summary: s, Expires: e.Time.Add(time.Hour)}
 	also, news, over := e, e, e

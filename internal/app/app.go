@@ -114,6 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
 	a.metrics.State(s.Trouble)
 	a.drills.alerter = func() *alerting.Alerter { return a.generation().alerter }
+	a.drills.over = func(d api.Drill) { a.exercised(drilled(d)) }
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
 		return errors.Join(err, s.Close())

@@ -33,6 +33,7 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.actionFacts(&f.Certificate)
 	e.rehearsalFacts(&f.Certificate)
 	e.renewalFacts(&f.Certificate, now)
+	e.attemptFacts(&f.Certificate)
 	e.budgetFacts(&f.Certificate)
 	e.approvalFacts(&f.Certificate, now)
 	e.loanFacts(&f.Certificate, now)
