@@ -39,11 +39,14 @@ bench: ## benchmarks, and certmedic beside its peers: ratios out of bounds fail
 	scripts/bench
 
 .PHONY: chaos
-chaos: ## the long proofs in full: kill -9 at every point of every action, a thousand faults against the budget, every chain of BetterTLS, every mutant of the rules
+chaos: ## the long proofs in full: kill -9 at every point of every action, a thousand faults against the budget, every chain of BetterTLS, every mutant of the rules, a thousand kills in a storm of incidents, ten thousand certificates that expire at once
 	CERTMEDIC_CHAOS=1 go test -count=1 -run 'Kill|Budget' -v ./remediate
 	CERTMEDIC_CHAOS=1 go test -count=1 -run BetterTLS -v ./probe/inspect
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run 'Year|Mutation' -v ./internal/scenario
+	CERTMEDIC_CHAOS=1 go test -count=1 -run ManyAtOnce -v ./alerting
+	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 60m -run 'TestStorm$$' -v ./test/storm
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Same -v ./test/promtool
+	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -v ./test/configs
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

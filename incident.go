@@ -1,6 +1,9 @@
 package certmedic
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // IncidentState is the state of an incident's life.
 type IncidentState string
@@ -69,6 +72,20 @@ type Incident struct {
 	NextStep  string        `json:"next_step,omitempty"` // what happens next, with its time
 	Told      Step          `json:"told,omitzero"`       // the last rung that asked to tell people; Do is empty while none did
 	ToldAt    time.Time     `json:"told_at,omitzero"`    // when it did
+
+	// What a diagnosis named last; empty while none did. Its lines are the first of Evidence.
+	Cause        Cause  `json:"cause,omitempty"`
+	CauseSummary string `json:"cause_summary,omitempty"` // the cause in one sentence
+	Fix          string `json:"fix,omitempty"`           // commands to paste; what only a person can do is a comment
+}
+
+// CauseText returns the cause for people, its sentence with its code: "The deploy hook failed
+// (hook_failed)". It is empty while none is known.
+func (i Incident) CauseText() string {
+	if i.Cause == "" || i.CauseSummary == "" {
+		return string(i.Cause)
+	}
+	return strings.TrimSuffix(i.CauseSummary, ".") + " (" + string(i.Cause) + ")"
 }
 
 // Open reports whether the incident is pending or firing.
@@ -92,6 +109,7 @@ const (
 	TransitionResolved TransitionKind = "resolved"
 	TransitionDropped  TransitionKind = "dropped" // pending, but the condition cleared before its time
 	TransitionStep     TransitionKind = "step"    // a rung of the ladder is due
+	TransitionChanged  TransitionKind = "changed" // firing and told before: it concerns others now, or has another cause
 )
 
 // Transition is a change of an incident, or a step of its ladder that is due.

@@ -78,7 +78,7 @@ func (a Ack) same(b Ack) bool { return a.By == clean(b.By) && a.At.Equal(b.At) }
 // knownAck is what a receiver knows of who looks after a conversation.
 type knownAck struct {
 	ack   *Ack
-	since time.Time // of the oldest event that it was told last about an incident
+	since time.Time // of the first event of the conversation that it was told
 }
 
 // settledAcks returns what the receiver knows of the conversations of which it was told, and about
@@ -96,10 +96,13 @@ func (q *queue) settledAcks() map[string]knownAck {
 }
 
 func (q *queue) settledLocked(t *talk) (since time.Time, settled bool) {
-	if len(t.told) == 0 || q.inHand[Event{Kind: KindAcknowledged}.key()] {
+	if q.inHand[Event{Kind: KindAcknowledged}.key()] {
 		return time.Time{}, false
 	}
 	for _, known := range t.told {
+		if known.state == owed {
+			continue
+		}
 		if known.state != delivered || q.inHand[known.event.key()] {
 			return time.Time{}, false
 		}
@@ -107,5 +110,8 @@ func (q *queue) settledLocked(t *talk) (since time.Time, settled bool) {
 			since = known.event.Time
 		}
 	}
-	return since, true
+	if !t.since.IsZero() && t.since.Before(since) {
+		return t.since, true // what it was told last may be newer than a person's word
+	}
+	return since, !since.IsZero()
 }

@@ -95,6 +95,54 @@ func TestWhatPeopleSaidWhileNobodyListenedIsToldAfterTheStart(t *testing.T) {
 	}
 }
 
+func TestAnAcknowledgementIsToldAlthoughItGotWorseSince(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ops, outbox, acks := &alertingtest.Recorder{}, &alertingtest.MemoryOutbox{}, map[string]alerting.Ack{}
+			options := alerting.Options{Receivers: one(ops), Outbox: outbox, Acknowledged: func() map[string]alerting.Ack { return acks }}
+			w := start(t, options)
+			w.Tell(firing("a"))
+			sleep(time.Minute)
+			acks[conversation] = alerting.Ack{By: "ann", At: time.Now()} // kept, and not told before the end of certmedic
+			sleep(time.Minute)
+			worse := event(alerting.KindUpdate, "a", certmedic.SeverityCritical)
+			w.Tell(worse)
+			sleep(time.Minute)
+			if restart {
+				w.stop()
+				options.Open = []alerting.Event{worse}
+				w = start(t, options)
+			} else {
+				w.TellAcks(time.Now())
+			}
+			sleep(time.Minute)
+			wantStory(t, ops, "firing: firing a; firing: update a; firing: acknowledged a")
+			w.stop()
+		})
+	}
+}
+
+func TestAnAcknowledgementIsToldToWhoMayHaveHeardBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		worse := event(alerting.KindUpdate, "a", certmedic.SeverityCritical)
+		worse.Incident.FiringAt, worse.Time = begin, begin.Add(2*time.Minute)
+		ops, kept := &alertingtest.Recorder{}, &alertingtest.MemoryOutbox{}
+		if err := kept.Put(alerting.Entry{ID: "of an earlier run", Receiver: "ops", Event: worse}); err != nil {
+			t.Fatal(err)
+		}
+		acks := map[string]alerting.Ack{conversation: {By: "ann", At: begin.Add(time.Minute)}}
+		w := start(t, alerting.Options{
+			Receivers: one(ops), Outbox: kept, Open: []alerting.Event{worse}, Acknowledged: func() map[string]alerting.Ack { return acks },
+		})
+		sleep(time.Hour)
+		w.TellAcks(time.Now())
+		sleep(time.Minute)
+		wantStory(t, ops, "firing: firing a; firing: acknowledged a")
+		w.stop()
+	})
+}
+
 func TestAnAcknowledgementBeforeTheFirstMessageIsToldAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ops := &alertingtest.Recorder{}

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -78,6 +79,9 @@ type Alerter struct {
 	hurry  chan struct{} // closed when Run is asked to end
 
 	keeper keeper
+
+	telling sync.Mutex      // held while an event finds its receivers
+	ended   map[string]bool // incidents that ended while Run was not done with what an earlier run left; nil afterwards
 }
 
 // New returns an Alerter that delivers nothing before [Alerter.Run]. It names routes to
@@ -110,6 +114,7 @@ func New(opts Options) (*Alerter, error) {
 		spool:  &spool{outbox: opts.Outbox, log: opts.Log},
 		hurry:  make(chan struct{}),
 		keeper: keeper{wake: make(chan struct{}, 1)},
+		ended:  map[string]bool{},
 	}
 	for name := range opts.Receivers {
 		a.queues[name] = newQueue(name)
@@ -140,15 +145,15 @@ func checkRoutes(opts Options) error {
 }
 
 // pipeline is the way of what one receiver is told, from its queue on.
-func (a *Alerter) pipeline(name string) Stage {
+func (a *Alerter) pipeline(name string) Series {
 	q, drop := a.queues[name], a.drop
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
 	return Series{
 		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.Quiet(name, e, now) }, drop: drop},
-		group{queue: q, wait: a.opts.GroupWait, drop: drop, hurry: a.hurry},
+		group{queue: q, wait: a.opts.GroupWait, drop: a.replaced, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
-		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: drop},
+		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: a.replaced},
 		notify{
 			receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name),
 			settled: a.settler(name), texts: a.texts(name),
@@ -176,8 +181,11 @@ func (a *Alerter) Quiet(name string, e Event, now time.Time) bool {
 }
 
 // Hearers returns who hears of an event by its routes, now or when their hours come, sorted.
-func (a *Alerter) Hearers(e Event) []string {
-	at, later := hearers(a.opts.Routes, e.presentable(), time.Now())
+func (a *Alerter) Hearers(e Event) []string { return a.hearers(e.presentable()) }
+
+// hearers is Hearers of an event that is presentable.
+func (a *Alerter) hearers(e Event) []string {
+	at, later := hearers(a.opts.Routes, e, time.Now())
 	all := append(at, later...)
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -185,18 +193,29 @@ func (a *Alerter) Hearers(e Event) []string {
 
 // Tell hands an event over. It does no I/O and never blocks. An event without a time gets
 // the present one.
-func (a *Alerter) Tell(e Event) {
+func (a *Alerter) Tell(e Event) { a.tell(e, false) }
+
+// tell hands an event over; one that is late may be older than what waits.
+func (a *Alerter) tell(e Event, late bool) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
 	e = e.presentable()
-	to := a.Hearers(e)
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	switch {
+	case late && a.ended[e.Incident.ID]:
+		return
+	case e.Kind == KindResolved && a.ended != nil:
+		a.ended[e.Incident.ID] = true
+	}
+	to := a.hearers(e)
 	if e.Kind == KindResolved && a.known(e) {
 		to = nil // whom nobody told of it has nothing to hear
 	}
 	for name, q := range a.queues {
 		if slices.Contains(to, name) || q.concerns(e) {
-			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+			a.enqueue(q, Item{Event: e, late: late, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
 	a.standIn(e, to)
@@ -213,7 +232,7 @@ func (a *Alerter) known(e Event) bool {
 }
 
 func (a *Alerter) enqueue(q *queue, it Item) {
-	a.keeper.later(it.slot, false)
+	a.keeper.later(it.slot, false) // before anything that it replaces is taken out
 	replaced, full := q.add(it)
 	for _, old := range replaced {
 		a.keeper.later(old.slot, true)
@@ -224,18 +243,20 @@ func (a *Alerter) enqueue(q *queue, it Item) {
 	}
 }
 
-// diverter hands what a receiver rejected for good to the fallback. What that rejects is lost,
-// and in the log.
+// diverter hands what a receiver rejected for good to the others of the fallback. What came there in
+// this way is not handed on: where that rejects it, it is lost, and in the log.
 func (a *Alerter) diverter(name string) func([]Item, error) {
 	return func(items []Item, err error) {
-		if slices.Contains(a.opts.Fallback, name) {
-			return
-		}
 		for _, it := range items {
 			e := it.Event
+			if e.Undelivered != "" || a.queues[name].owes(e) {
+				continue
+			}
 			e.Undelivered = fmt.Sprintf("%s rejected it: %s", name, clean(err.Error()))
 			for _, to := range a.opts.Fallback {
-				a.enqueue(a.queues[to], Item{Event: e, slot: &slot{entry: newEntry(to, e)}})
+				if to != name {
+					a.enqueue(a.queues[to], Item{Event: e, late: true, slot: &slot{entry: newEntry(to, e)}})
+				}
 			}
 		}
 	}
@@ -246,10 +267,13 @@ func (a *Alerter) diverter(name string) func([]Item, error) {
 func (a *Alerter) Unmute(now time.Time) {
 	for name, q := range a.queues {
 		for _, e := range q.unmute(func(e Event) bool { return a.Quiet(name, e, now) }) {
-			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
+			a.enqueue(q, Item{Event: e, late: true, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
 }
+
+// replaced takes an item out of the outbox in whose place a newer one is sent, once that is in there.
+func (a *Alerter) replaced(it Item) { a.keeper.later(it.slot, true) }
 
 // drop takes an item that will not be sent out of the outbox.
 func (a *Alerter) drop(it Item) { a.spool.done(it.slot) }

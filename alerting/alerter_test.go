@@ -578,9 +578,9 @@ func TestWhoWasToldHearsTheEnd(t *testing.T) {
 // brokenOutbox is a disk that is full.
 type brokenOutbox struct{}
 
-func (brokenOutbox) Put(alerting.Entry) error                 { return errors.New("disk full") }
+func (brokenOutbox) Put(...alerting.Entry) error              { return errors.New("disk full") }
 func (brokenOutbox) Pending() ([]alerting.Entry, error)       { return nil, errors.New("disk full") }
-func (brokenOutbox) Done(string) error                        { return errors.New("disk full") }
+func (brokenOutbox) Done(...string) error                     { return errors.New("disk full") }
 func (brokenOutbox) Deliveries() ([]alerting.Delivery, error) { return nil, errors.New("disk full") }
 func (brokenOutbox) Settle(alerting.Delivery, []string) error { return errors.New("disk full") }
 

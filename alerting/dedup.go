@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,8 +18,9 @@ type Reason string
 const (
 	ReasonFirst    Reason = "first"    // the receiver does not know the incident
 	ReasonSeverity Reason = "severity" // it got better or worse
-	ReasonCause    Reason = "cause"    // it holds for another reason
+	ReasonCause    Reason = "cause"    // it holds for another reason, or a diagnosis named its cause
 	ReasonEvidence Reason = "evidence" // there is new evidence
+	ReasonMembers  Reason = "members"  // it concerns others, or fewer
 	ReasonStep     Reason = "step"     // a later rung of the ladder wants to tell
 	ReasonResolved Reason = "resolved"
 	ReasonNews     Reason = "news" // about the certificate
@@ -43,6 +45,7 @@ const (
 	attempted                 // sent without an answer: it may know
 	delivered
 	rejected // it certainly does not know
+	owed     // it knows, but rejected the end: that is told once more after the next start
 )
 
 // told is what a receiver was last told about an incident.
@@ -72,6 +75,8 @@ func decide(t told, e Event, unsent bool) Reason {
 		return ReasonCause
 	case evidenceOf(t.event.Incident) != evidenceOf(e.Incident):
 		return ReasonEvidence
+	case !slices.Equal(t.event.Incident.Members, e.Incident.Members):
+		return ReasonMembers
 	case e.Step.After > 0 && t.event.Step != e.Step:
 		return ReasonStep
 	default:
@@ -137,8 +142,14 @@ func openAfter(known map[string]told, items []Item) []Event {
 	})
 }
 
-// causeOf is the reason without its numbers, which change with every evaluation.
-func causeOf(i certmedic.Incident) string { return withoutNumbers(i.Reason, 1) }
+// causeOf is the cause that a diagnosis named, and the reason without its numbers, which change with
+// every evaluation; a fraction is one number.
+func causeOf(i certmedic.Incident) string {
+	return string(i.Cause) + "\x00" + fraction.ReplaceAllString(withoutNumbers(i.Reason, 1), "#")
+}
+
+// fraction is one without its digits.
+var fraction = regexp.MustCompile(`#\.#`)
 
 // evidenceOf is the evidence without its long numbers (times, process ids), so that the
 // same line of another attempt is no news, but another exit code mostly is.

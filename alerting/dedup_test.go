@@ -31,12 +31,14 @@ func TestDecide(t *testing.T) {
 		{"an update after the first was rejected", toldOf(base, rejected), base, false, ReasonFirst},
 		{"the same again", known, base, false, ReasonUnchanged},
 		{"the same condition with other numbers", known, change(func(e *Event) { e.Incident.Reason = "drift for 345s > 2s" }), false, ReasonUnchanged},
+		{"the same condition with a fraction", known, change(func(e *Event) { e.Incident.Reason = "drift for 13.9s > 2s" }), false, ReasonUnchanged},
 		{"the same evidence of a later attempt", known, change(func(e *Event) {
 			e.Incident.Evidence = []certmedic.Evidence{{Source: "hook", Line: "12:45:59 exit code 1"}}
 		}), false, ReasonUnchanged},
-		{"more members", known, change(func(e *Event) { e.Incident.Members = []string{"a"} }), false, ReasonUnchanged},
+		{"more members", known, change(func(e *Event) { e.Incident.Members = []string{"a"} }), false, ReasonMembers},
 		{"a raised severity", known, change(func(e *Event) { e.Severity = certmedic.SeverityCritical }), false, ReasonSeverity},
 		{"another reason", known, change(func(e *Event) { e.Incident.Reason = "expired" }), false, ReasonCause},
+		{"a cause that a diagnosis named", known, change(func(e *Event) { e.Incident.Cause = certmedic.CauseHookFailed }), false, ReasonCause},
 		{"another exit code", known, change(func(e *Event) {
 			e.Incident.Evidence = []certmedic.Evidence{{Source: "hook", Line: "12:00:01 exit code 2"}}
 		}), false, ReasonEvidence},

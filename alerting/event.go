@@ -35,11 +35,13 @@ func Kinds() []Kind {
 }
 
 // KindOf says as what people are told of a transition, if they are: when a rung of the ladder
-// says so, and when an incident ends.
+// says so, when what they were told has changed, and when an incident ends.
 func KindOf(t certmedic.Transition) (kind Kind, told bool) {
 	switch {
 	case t.Kind == certmedic.TransitionResolved:
-		return KindResolved, true
+		return KindResolved, t.Incident.Told.Do != ""
+	case t.Kind == certmedic.TransitionChanged:
+		return KindUpdate, true
 	case t.Kind != certmedic.TransitionStep || t.Step.Do != certmedic.StepNotify:
 		return "", false
 	case t.Step.After > 0:
@@ -169,6 +171,7 @@ func (e Event) presentable() Event {
 	e.Incident.Summary = clean(e.Incident.Summary)
 	e.Incident.Reason = clean(e.Incident.Reason)
 	e.Incident.NextStep = clean(e.Incident.NextStep)
+	e.Incident.CauseSummary, e.Incident.Fix = clean(e.Incident.CauseSummary), clean(e.Incident.Fix)
 	evidence := make([]certmedic.Evidence, 0, len(e.Incident.Evidence))
 	for _, ev := range e.Incident.Evidence {
 		evidence = append(evidence, certmedic.Evidence{Source: clean(ev.Source), Line: clean(ev.Line), Output: ev.Output})

@@ -23,6 +23,20 @@ type health struct {
 // failsFrom is how many failures in a row make a receiver one that fails.
 const failsFrom = 5
 
+// tooLong is from which pause on a receiver that asks for one counts as failing: others have to be
+// told in its place.
+const tooLong = time.Minute
+
+// pauses notes that nothing is sent for a while.
+func (q *queue) pauses(err error, delay time.Duration) {
+	if delay <= tooLong {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.failures, q.why = max(q.failures, failsFrom), clean(err.Error())
+}
+
 // failed counts a failure in a row and returns how many there were before; succeeded
 // ends the row.
 func (q *queue) failed(err error) int {

@@ -9,7 +9,7 @@ import (
 
 // mute is the stage that keeps quiet what a silence says, and what would only distract: an
 // incident of severity info while a worse one of the same conversation fires. The end of what
-// was told is always told. What is muted by a silence is told when that ends, if it still fires.
+// was told is always told. What is muted is told when what muted it has ended, if it still fires.
 type mute struct {
 	queue    *queue
 	silenced func(e Event, now time.Time) bool // by a silence, or by the hours of the receiver's routes
@@ -28,7 +28,11 @@ func (m mute) Exec(_ context.Context, b Batch) (Batch, error) {
 		return b, nil
 	}
 	return b.filter(func(it *Item) bool {
-		return !it.Event.Kind.firing() || it.Event.Severity != certmedic.SeverityInfo
+		if !it.Event.Kind.firing() || it.Event.Severity != certmedic.SeverityInfo {
+			return true
+		}
+		m.queue.mute(it.Event)
+		return false
 	}, m.drop), nil
 }
 
@@ -40,6 +44,7 @@ func (m mute) speaks(e Event, now time.Time) bool {
 	case e.Kind == KindResolved && m.queue.muted(e):
 		known := m.queue.knownIn(e.Conversation())
 		if _, told := known[e.Incident.ID]; told {
+			m.queue.speaksAgain(e)
 			return true
 		}
 		m.queue.forget(e)

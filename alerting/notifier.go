@@ -55,8 +55,9 @@ type Single interface {
 	OneEvent() bool
 }
 
-// Wait returns an error that says that a notifier keeps to its own pace and has not sent
-// anything. It counts neither as an attempt nor as a failure.
+// Wait returns an error that says that a notifier keeps to its own pace, has not sent anything, or
+// only what it remembers, and goes on from there. It counts neither as an attempt nor, up to a
+// minute, as a failure.
 func Wait(delay time.Duration) error { return &waitError{delay} }
 
 type waitError struct{ delay time.Duration }

@@ -46,9 +46,11 @@ type notify struct {
 // Exec makes one attempt for each notification. It returns what has to be sent again,
 // with the error of the attempt that failed.
 func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
+	var slots []*slot
 	for _, it := range b.Items {
-		n.spool.save(it.slot)
+		slots = append(slots, it.slot)
 	}
+	n.spool.save(slots...)
 	size := len(b.Items)
 	if takesOneEvent(n.receiver) {
 		size = 1
@@ -80,6 +82,7 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 		if memory, _ := n.queue.memoryOf(b.Conversation); bytes.Equal(memory, notification.Memory) {
 			n.queue.unremember(items, before) // nothing was sent, not even a part
 		}
+		n.queue.pauses(err, wait.delay)
 		n.queue.hold(time.Now().Add(min(wait.delay, longestDelay)))
 		return err
 	case !retry:
@@ -94,6 +97,7 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 		items[i].again = true
 	}
 	delay := retryDelay(err, n.queue.failed(err))
+	n.queue.pauses(err, delay)
 	n.queue.hold(time.Now().Add(delay))
 	n.count(OutcomeRetried)
 	log.Warn("notification not delivered", "retry_in", delay, "err", clean(err.Error()))

@@ -7,20 +7,21 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Outbox keeps over a restart what must still be delivered, and what was. Implementations are
 // checked by alertingtest.TestOutbox. Its methods are called by several goroutines.
 type Outbox interface {
-	// Put keeps the entry durably before it returns. An entry with the same id is
-	// replaced.
-	Put(e Entry) error
+	// Put keeps the entries durably before it returns: all or, with an error, none. An entry
+	// with the same id is replaced.
+	Put(entries ...Entry) error
 
 	// Pending returns all entries that are not done, in any order.
 	Pending() ([]Entry, error)
 
-	// Done forgets the entry with this id. An unknown id is not an error.
-	Done(id string) error
+	// Done forgets the entries with these ids. An unknown id is not an error.
+	Done(ids ...string) error
 
 	// Deliveries returns what was told, of every conversation that goes on.
 	Deliveries() ([]Delivery, error)
@@ -34,9 +35,10 @@ type Outbox interface {
 type Delivery struct {
 	Receiver     string          `json:"receiver"`
 	Conversation string          `json:"conversation"`
-	Told         []Event         `json:"told"`             // the newest event of each incident that it knows of
+	Told         []Event         `json:"told"`             // the newest event of each incident that it knows of, or the end that it rejected
 	Memory       json.RawMessage `json:"memory,omitempty"` // what the notifier keeps
 	Ack          *Ack            `json:"ack,omitempty"`
+	Since        time.Time       `json:"since,omitzero"` // of the first event of the conversation that it was told
 }
 
 // Over reports whether nothing of the delivery is worth to be kept.
@@ -70,28 +72,56 @@ type slot struct {
 	saved, done bool
 }
 
-func (s *spool) save(sl *slot) {
+// save keeps events, all at once: the disk is waited for once, however many there are.
+func (s *spool) save(slots ...*slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.outbox == nil || sl.saved || sl.done {
-		return
+	var unsaved []*slot
+	for _, sl := range slots {
+		if s.outbox != nil && !sl.saved && !sl.done {
+			unsaved = append(unsaved, sl)
+		}
 	}
-	if err := s.outbox.Put(sl.entry); err != nil {
-		s.log.Error("notification not kept, it is lost if certmedic ends now", "receiver", sl.entry.Receiver, "err", err)
-		return
+	if len(unsaved) > 0 {
+		s.put(unsaved)
 	}
-	sl.saved = true
 }
 
-func (s *spool) done(sl *slot) {
+// put keeps events. Where that fails it keeps each by itself: one that cannot be kept is no reason
+// not to keep the others.
+func (s *spool) put(slots []*slot) {
+	entries := make([]Entry, 0, len(slots))
+	for _, sl := range slots {
+		entries = append(entries, sl.entry)
+	}
+	err := s.outbox.Put(entries...)
+	for _, sl := range slots {
+		switch {
+		case err == nil:
+			sl.saved = true
+		case len(slots) > 1:
+			s.put([]*slot{sl})
+		default:
+			s.log.Error("notification not kept, it is lost if certmedic ends now", "receiver", sl.entry.Receiver, "err", err)
+		}
+	}
+}
+
+// done takes events out of the outbox, all at once.
+func (s *spool) done(slots ...*slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sl.done = true
-	if !sl.saved {
+	var ids []string
+	for _, sl := range slots {
+		if sl.done = true; sl.saved {
+			ids = append(ids, sl.entry.ID)
+		}
+	}
+	if len(ids) == 0 {
 		return
 	}
-	if err := s.outbox.Done(sl.entry.ID); err != nil {
-		s.log.Error("notification not taken out of the outbox, it will be sent again", "receiver", sl.entry.Receiver, "err", err)
+	if err := s.outbox.Done(ids...); err != nil {
+		s.log.Error("notifications not taken out of the outbox, they will be sent again", "count", len(ids), "err", err)
 	}
 }
 

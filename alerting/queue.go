@@ -8,7 +8,7 @@ import (
 
 const (
 	maxConversations = 50_000 // waiting per receiver
-	maxEvents        = 200    // waiting per conversation
+	maxEvents        = 2_000  // waiting per conversation, ends aside: what was told has to end
 )
 
 // queue holds what one receiver is still to be told, newest state only, and what it was
@@ -68,15 +68,19 @@ func merge(items []Item, newer Item) (merged, replaced []Item, full bool) {
 		if old.Event.key() != newer.Event.key() {
 			continue
 		}
-		if newer.Event.Time.Before(old.Event.Time) { // from an earlier run's outbox: too late
+		if newer.late && newer.Event.Time.Before(old.Event.Time) {
 			items[i].unsent = old.unsent || newer.unsent || newer.Event.Kind.firing()
+			items[i].again = old.again || newer.again
 			return items, []Item{newer}, false
 		}
 		newer.unsent, newer.again = old.unsent || old.Event.Kind.firing(), old.again || newer.again
 		items[i] = newer
+		if newer.sharesPlace(old) {
+			return items, nil, false
+		}
 		return items, []Item{old}, false
 	}
-	if len(items) >= maxEvents {
+	if len(items) >= maxEvents && newer.Event.Kind != KindResolved {
 		return items, []Item{newer}, true
 	}
 	return append(items, newer), nil, false

@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -57,13 +58,34 @@ func (a *Alerter) resume() {
 	if err != nil {
 		a.opts.Log.Error("what was told in an earlier run is not known, some of it may be told again", "err", err)
 	}
+	gone := map[string]int{}
 	for _, d := range deliveries {
 		if q := a.queues[d.Receiver]; q != nil {
 			q.recall(d)
+		} else {
+			gone[d.Receiver] += len(d.Told)
 		}
+	}
+	for name, incidents := range gone {
+		a.opts.Log.Warn("a receiver that was told is gone: it will hear no end", "receiver", name, "incidents", incidents)
 	}
 	a.requeue()
 	a.catchUp()
+	for _, q := range a.queues {
+		for _, conversation := range q.conversations() {
+			a.forgetOver(q, conversation)
+		}
+	}
+}
+
+// forgetOver forgets what is kept of a conversation that is over.
+func (a *Alerter) forgetOver(q *queue, conversation string) {
+	if !q.forgetOver(conversation) {
+		return
+	}
+	if err := a.spool.settle(q.delivery(conversation), nil); err != nil {
+		a.opts.Log.Error("a conversation that is over is not forgotten", "err", err)
+	}
 }
 
 // catchUp holds what receivers know against what fires: an earlier run may have ended between
@@ -73,16 +95,22 @@ func (a *Alerter) catchUp() {
 	for _, e := range a.opts.Open {
 		open[e.Incident.ID] = true
 		if e.Step.Do != "" {
-			a.Tell(e)
+			a.tell(e, true)
 		}
 	}
+	a.telling.Lock()
+	maps.DeleteFunc(open, func(id string, _ bool) bool { return a.ended[id] })
+	a.ended = nil
+	a.telling.Unlock()
 	now := time.Now()
 	for name, q := range a.queues {
 		for _, e := range q.knownEvents() {
 			if open[e.Incident.ID] || q.ends(e) {
 				continue
 			}
-			e.Kind, e.Time, e.Step = KindResolved, now, certmedic.Step{}
+			if e.Kind != KindResolved { // or its end was rejected, and is told once more
+				e.Kind, e.Time, e.Step = KindResolved, now, certmedic.Step{}
+			}
 			a.enqueue(q, Item{Event: e, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
@@ -104,7 +132,7 @@ func (a *Alerter) requeue() {
 			continue
 		}
 		q.doubt(sl.entry.Event)
-		a.enqueue(q, Item{Event: sl.entry.Event, again: true, slot: sl})
+		a.enqueue(q, Item{Event: sl.entry.Event, again: true, late: true, slot: sl})
 	}
 }
 
@@ -120,11 +148,13 @@ func (a *Alerter) deliver(ctx context.Context, name string) {
 			continue
 		}
 		if left, err := pipeline.Exec(ctx, b); err != nil {
-			q.putBack(left, false, a.drop)
+			var wait *waitError
+			q.putBack(left, errors.As(err, &wait), a.replaced) // what only waits for its turn keeps its place
 			if a.hurrying() {
 				return
 			}
 		}
+		a.forgetOver(q, b.Conversation)
 	}
 }
 
@@ -196,11 +226,28 @@ func (k *keeper) work(s *spool) {
 	chores := k.queue
 	k.queue = nil
 	k.mu.Unlock()
-	for _, c := range chores {
-		if c.done {
-			s.done(c.slot)
+	for len(chores) > 0 {
+		slots := alike(chores)
+		if chores[0].done {
+			s.done(slots...)
 		} else {
-			s.save(c.slot)
+			s.save(slots...)
 		}
+		chores = chores[len(slots):]
 	}
+}
+
+// maxChores bounds what is done at once: so long a delivery may have to wait for the disk.
+const maxChores = 500
+
+// alike returns the slots of the first chores, up to one of the other kind.
+func alike(chores []chore) []*slot {
+	var slots []*slot
+	for _, c := range chores {
+		if c.done != chores[0].done || len(slots) == maxChores {
+			break
+		}
+		slots = append(slots, c.slot)
+	}
+	return slots
 }

@@ -23,7 +23,14 @@ type Item struct {
 
 	unsent bool  // it replaced a firing event that was never sent
 	again  bool  // it may have been delivered before
+	late   bool  // what waits may be newer than it: then its time decides
 	slot   *slot // its place in the outbox
+}
+
+// sharesPlace reports whether another item has the same place in the outbox: it is the same event, told
+// again. What takes the one out of there takes out the other.
+func (it Item) sharesPlace(other Item) bool {
+	return it.slot != nil && other.slot != nil && it.slot.entry.ID == other.slot.entry.ID
 }
 
 // Stage is one step of the pipeline. It returns the batch as the next stage shall see

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/certmedic/certmedic"
 )
@@ -14,6 +15,7 @@ type talk struct {
 	quiet  map[string]Event // by incident, the newest state of what it was not told because it is muted
 	memory json.RawMessage  // what the notifier keeps
 	ack    *Ack
+	since  time.Time // of the first event that it was told, or may have been
 }
 
 func (t *talk) empty() bool {
@@ -30,26 +32,37 @@ func (q *queue) talkOf(conversation string) *talk {
 	return t
 }
 
-// tidy forgets a conversation of which nothing is known any more, and what was kept of one that
-// is over.
-func (q *queue) tidy(conversation string) {
+// forgetOver forgets a conversation of which nothing is known any more, and what was kept of one in
+// which nothing is open, nor about to be. It reports whether anything was kept.
+func (q *queue) forgetOver(conversation string) (kept bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	t := q.talks[conversation]
 	if t == nil {
-		return
+		return false
 	}
-	if len(t.told) == 0 {
-		t.memory, t.ack = nil, nil
+	if len(t.told) == 0 && len(t.quiet) == 0 && !q.incidentWaitsLocked(conversation) {
+		kept = len(t.memory) > 0 || t.ack != nil
+		t.memory, t.ack, t.since = nil, nil, time.Time{}
 	}
 	if t.empty() {
 		delete(q.talks, conversation)
 	}
+	return kept
 }
 
-// forgetOver forgets what is kept of a conversation in which nothing is open.
-func (q *queue) forgetOver(conversation string) {
+// incidentWaitsLocked reports whether it waits to be told that something fires, or that it ended, which
+// takes what is kept.
+func (q *queue) incidentWaitsLocked(conversation string) bool {
+	b := q.waiting[conversation]
+	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.Kind.about() })
+}
+
+// conversations returns all of which anything is known.
+func (q *queue) conversations() []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.tidy(conversation)
+	return slices.Sorted(maps.Keys(q.talks))
 }
 
 // concerns reports whether the receiver was told, or is about to be told, of the event's
@@ -87,12 +100,13 @@ func (q *queue) remember(e Event, state delivery) {
 		}
 	case e.Kind == KindResolved && state != attempted:
 		if t := q.talks[conversation]; t != nil {
-			delete(t.told, e.Incident.ID)
-			delete(t.quiet, e.Incident.ID)
+			t.end(e, state)
 		}
-		q.tidy(conversation)
 	case e.Kind.firing():
 		t := q.talkOf(conversation)
+		if t.since.IsZero() && state != rejected {
+			t.since = e.Time
+		}
 		if state != delivered && t.told[e.Incident.ID].state == delivered {
 			return // it knows an older state for sure; that stays what to compare with
 		}
@@ -100,6 +114,22 @@ func (q *queue) remember(e Event, state delivery) {
 		delete(t.quiet, e.Incident.ID)
 	}
 }
+
+// owedFor is how long after its end it is tried to tell that to a receiver that rejected it.
+const owedFor = 24 * time.Hour
+
+// end notes that an incident is over. A receiver that knows of it and rejected its end still shows it.
+func (t *talk) end(e Event, state delivery) {
+	was := t.told[e.Incident.ID].state
+	delete(t.quiet, e.Incident.ID)
+	delete(t.told, e.Incident.ID)
+	if knows := was == delivered || was == attempted || was == owed; state == rejected && knows && time.Since(e.Time) < owedFor {
+		t.told[e.Incident.ID] = told{state: owed, event: e}
+	}
+}
+
+// owes reports whether it was rejected before that an incident is over.
+func (q *queue) owes(e Event) bool { return q.knownIn(e.Conversation())[e.Incident.ID].state == owed }
 
 // unremember takes back that items were attempted: what the receiver knows is what it knew before.
 func (q *queue) unremember(items []Item, before map[string]told) {
@@ -125,8 +155,10 @@ func (q *queue) doubt(e Event) {
 		return
 	}
 	q.mu.Lock()
-	if t := q.talks[e.Conversation()]; t != nil {
-		delete(t.told, e.Incident.ID)
+	t := q.talkOf(e.Conversation())
+	delete(t.told, e.Incident.ID)
+	if t.since.IsZero() { // the event may have taken the place of one that was sent as well
+		t.since = e.Incident.FiringAt
 	}
 	q.mu.Unlock()
 	q.remember(e, attempted)
@@ -156,7 +188,7 @@ func (q *queue) unmute(muted func(Event) bool) []Event {
 	var out []Event
 	for conversation, t := range q.talks {
 		for id, e := range t.quiet {
-			if !muted(e) {
+			if !muted(e) && (e.Severity != certmedic.SeverityInfo || !t.worseThanInfo()) {
 				out = append(out, e)
 				delete(t.quiet, id)
 			}
@@ -167,6 +199,16 @@ func (q *queue) unmute(muted func(Event) bool) []Event {
 	}
 	slices.SortFunc(out, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	return out
+}
+
+// speaksAgain forgets that an incident was muted: its end is on its way, after which nothing of it is
+// to be told.
+func (q *queue) speaksAgain(e Event) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t := q.talks[e.Conversation()]; t != nil {
+		delete(t.quiet, e.Incident.ID)
+	}
 }
 
 // muted reports whether the receiver was not told of an incident because it is muted.
@@ -191,8 +233,16 @@ func (q *queue) knownIn(conversation string) map[string]told {
 }
 
 func (q *queue) knowsWorseThanInfo(conversation string) bool {
-	for _, t := range q.knownIn(conversation) {
-		if t.event.Severity != certmedic.SeverityInfo && t.state != rejected {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := q.talks[conversation]
+	return t != nil && t.worseThanInfo()
+}
+
+// worseThanInfo reports whether the receiver knows, or may know, of something worse that fires.
+func (t *talk) worseThanInfo() bool {
+	for _, known := range t.told {
+		if known.event.Severity != certmedic.SeverityInfo && (known.state == delivered || known.state == attempted) {
 			return true
 		}
 	}
@@ -225,9 +275,9 @@ func (q *queue) delivery(conversation string) Delivery {
 	if t == nil {
 		return d
 	}
-	d.Memory, d.Ack = t.memory, t.ack
+	d.Memory, d.Ack, d.Since = t.memory, t.ack, t.since
 	for _, id := range slices.Sorted(maps.Keys(t.told)) {
-		if t.told[id].state == delivered {
+		if state := t.told[id].state; state == delivered || state == owed {
 			d.Told = append(d.Told, t.told[id].event)
 		}
 	}
@@ -239,9 +289,13 @@ func (q *queue) recall(d Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.talkOf(d.Conversation)
-	t.memory, t.ack = d.Memory, d.Ack
+	t.memory, t.ack, t.since = d.Memory, d.Ack, d.Since
 	for _, e := range d.Told {
-		t.told[e.Incident.ID] = told{state: delivered, event: e}
+		known := told{state: delivered, event: e}
+		if e.Kind == KindResolved {
+			known.state = owed
+		}
+		t.told[e.Incident.ID] = known
 	}
 }
 

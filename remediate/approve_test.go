@@ -84,6 +84,7 @@ func (a *approving) wantState(id string, want approval.State) {
 }
 
 func TestApprovedPlanIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newApproving(t, certmedic.ModeApprove, nil)
 		a.r.Want(shop, drift())
@@ -118,6 +119,7 @@ func TestApprovedPlanIsCarriedOutOnce(t *testing.T) {
 }
 
 func TestApprovalOfAPlanThatChangedIsVoid(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var frozen atomic.Bool
 		frozen.Store(true)
@@ -148,6 +150,7 @@ func TestApprovalOfAPlanThatChangedIsVoid(t *testing.T) {
 }
 
 func TestRejectedPlanIsNotAskedAboutForADay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newApproving(t, certmedic.ModeApprove, nil)
 		a.r.Want(shop, drift())
@@ -169,6 +172,7 @@ func TestRejectedPlanIsNotAskedAboutForADay(t *testing.T) {
 }
 
 func TestPlanThatExpiresIsAskedAboutAnew(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newApproving(t, certmedic.ModeApprove, nil)
 		a.r.Want(shop, drift())
@@ -186,6 +190,7 @@ func TestPlanThatExpiresIsAskedAboutAnew(t *testing.T) {
 }
 
 func TestNobodyIsAskedAboutWhatNothingNeeds(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newApproving(t, certmedic.ModeApprove, nil)
 		a.r.Want(shop, drift())
@@ -203,6 +208,7 @@ func TestNobodyIsAskedAboutWhatNothingNeeds(t *testing.T) {
 }
 
 func TestShownPlansAreKept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newApproving(t, certmedic.ModePlan, nil)
 		a.r.Want(shop, drift())
@@ -223,6 +229,7 @@ func TestShownPlansAreKept(t *testing.T) {
 // TestPlansHaveAHash shows that a plan has the same hash as long as nothing changes, and another one
 // when anything does.
 func TestPlansHaveAHash(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadInstalled(), "")
@@ -254,6 +261,7 @@ func TestPlansHaveAHash(t *testing.T) {
 }
 
 func TestRefusalsAreCounted(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var counted []guard.Reason
 		a := newApproving(t, certmedic.ModeAuto, func(o *remediate.Options) {

@@ -40,6 +40,7 @@ func (q *queue) leave(name string) {
 }
 
 func TestLocksAreHandedOutInTheOrderOfAsking(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{free: map[string]func(){}}
 		ctx := t.Context()
@@ -74,6 +75,7 @@ func TestLocksAreHandedOutInTheOrderOfAsking(t *testing.T) {
 }
 
 func TestSharing(t *testing.T) {
+	t.Parallel()
 	action := func(id string, locks ...string) certmedic.Action { return certmedic.Action{ID: id, Locks: locks} }
 	groups := sharing([]certmedic.Action{
 		action("1", "a", "nginx"), action("2", "b", "postfix"), action("3", "c"), action("4", "nginx", "postfix"), action("5", "d"),

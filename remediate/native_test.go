@@ -63,6 +63,7 @@ func (b *book) failed(n int) []string {
 }
 
 func TestRenewalOfItsOwnHasHooksAround(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		own := w.withACME(t, storeAndLoad(), "")
@@ -82,6 +83,7 @@ func TestRenewalOfItsOwnHasHooksAround(t *testing.T) {
 }
 
 func TestFailedRenewalOfItsOwnProvesItselfFirst(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about     string
 		rehearsed string
@@ -118,6 +120,7 @@ func TestFailedRenewalOfItsOwnProvesItselfFirst(t *testing.T) {
 // TestProofsAreNotForEver shows that a directory for rehearsals at which nothing works keeps nobody
 // from the real one.
 func TestProofsAreNotForEver(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about  string
 		script string // of real orders
@@ -160,6 +163,7 @@ func (w *world) asked(t *testing.T) []string {
 
 // TestTheLastOrderMayBeTakenMeanwhile has somebody else take it while hooks run.
 func TestTheLastOrderMayBeTakenMeanwhile(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	own := w.withACME(t, storeAndLoad(), "true\n")
 	b := &book{w: w, take: func(time.Time, ledger.Order) ledger.Decision {
@@ -174,6 +178,7 @@ func TestTheLastOrderMayBeTakenMeanwhile(t *testing.T) {
 
 // TestAStepThatIsKilledIsCaughtUpWith kills the step alone, while it may be storing.
 func TestAStepThatIsKilledIsCaughtUpWith(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	own := w.withACME(t, "kill -9 $$\n", "true\n")
 	b := &book{w: w}
@@ -186,6 +191,7 @@ func TestAStepThatIsKilledIsCaughtUpWith(t *testing.T) {
 
 // TestARefusedVersionIsCharged has one issued that is not stored.
 func TestARefusedVersionIsCharged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	own := w.withACME(t, `echo 'certmedic-result: {"directory":"https://ca.test/dir","version":"a1","kind":"bad_version","lines":["bad_version: untrusted"]}'
 exit 1
@@ -199,6 +205,7 @@ exit 1
 }
 
 func TestAPausedAccountIsLeftToAPerson(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	own := w.withACME(t, isPaused, "true\n")
 	b := &book{w: w}
@@ -219,6 +226,7 @@ func TestAPausedAccountIsLeftToAPerson(t *testing.T) {
 }
 
 func TestFirstIssuance(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about  string
 		change func(*remediate.Sight)
@@ -259,6 +267,7 @@ func TestFirstIssuance(t *testing.T) {
 
 // TestWhatWasCutShortIsCaughtUpWith begins where certmedic and its step were killed together.
 func TestWhatWasCutShortIsCaughtUpWith(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	own := w.withACME(t, storeAndLoad(), "true\n")
 	dead := exec.Command("true")

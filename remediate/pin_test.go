@@ -58,6 +58,7 @@ func (w *world) certbotRuns(t *testing.T) (end func()) {
 // TestTakingBackWaitsForCertbot shows that certbot is not kept from renewing by a rollback that came
 // to nothing, however long it is at work itself while that is taken back.
 func TestTakingBackWaitsForCertbot(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "[ -e second ] || { touch second; exit 3; }\n"+loadStored())

@@ -78,6 +78,7 @@ const (
 )
 
 func TestRehearsalOfHooks(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about  string
 		hooks  []string
@@ -119,6 +120,7 @@ func TestRehearsalOfHooks(t *testing.T) {
 }
 
 func TestRehearsalOfDeploySteps(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.inStep(t)
@@ -139,6 +141,7 @@ func TestRehearsalOfDeploySteps(t *testing.T) {
 }
 
 func TestRehearsalIsNoDeployment(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t) // the old version is served
 		w.withHooks(t, loadStored())
@@ -159,6 +162,7 @@ func (w *world) certbotSays(t *testing.T, script string) {
 const simulated = "echo 'Congratulations, all simulated renewals succeeded:'\n"
 
 func TestRehearsalOfARenewal(t *testing.T) {
+	t.Parallel()
 	hook := func(command string) []deploy.Hook {
 		return []deploy.Hook{{Command: command, Source: "renewal/shop.conf:9"}}
 	}
@@ -203,6 +207,7 @@ func TestRehearsalOfARenewal(t *testing.T) {
 // TestStoppedCertbotGetsItsPostHooks shows that what a pre hook stopped is started again when
 // certbot cannot do that any more.
 func TestStoppedCertbotGetsItsPostHooks(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about  string
 		script string
@@ -241,6 +246,7 @@ func TestStoppedCertbotGetsItsPostHooks(t *testing.T) {
 
 // TestInterruptedRehearsalSaysNothing shows what a restart makes of a rehearsal that was at work.
 func TestInterruptedRehearsalSaysNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.inStep(t)
 	w.withHooks(t, "sleep 1\necho over >> log\n")

@@ -22,6 +22,7 @@ import (
 // stands still, and between two attempts it passes at once.
 
 func TestHooksHeal(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "192.0.2.1:443", "192.0.2.2:443")
 		w.withHooks(t, "echo hello; echo $RENEWED_DOMAINS > domains; echo $RENEWED_LINEAGE > lineage\n", loadStored())
@@ -55,6 +56,7 @@ func TestHooksHeal(t *testing.T) {
 }
 
 func TestStepsHeal(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadInstalled(), "")
@@ -73,6 +75,7 @@ func TestStepsHeal(t *testing.T) {
 }
 
 func TestReloadInstallsNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadStored(), "")
@@ -86,6 +89,7 @@ func TestReloadInstallsNothing(t *testing.T) {
 // TestDeploymentIsPutBack shows that a deployment that goes wrong at any step leaves what was
 // there before, and that it is served again.
 func TestDeploymentIsPutBack(t *testing.T) {
+	t.Parallel()
 	once := "[ -e failed ] || { touch failed; echo 'it says no' >&2; exit 7; }\n" // fails the first time only
 	tests := []struct {
 		about               string
@@ -153,6 +157,7 @@ func TestDeploymentIsPutBack(t *testing.T) {
 }
 
 func TestMovedKeepsTheFiles(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "192.0.2.1:443", "192.0.2.2:443")
 		w.withSteps(t, "", "cp installed/fullchain.pem loaded/192.0.2.1:443\n", "")
@@ -164,6 +169,7 @@ func TestMovedKeepsTheFiles(t *testing.T) {
 }
 
 func TestFilesThatCannotBePutBackAreKept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "mv installed gone; exit 1", "", "")
@@ -178,6 +184,7 @@ func TestFilesThatCannotBePutBackAreKept(t *testing.T) {
 }
 
 func TestFailedHookIsNamed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "echo one >&2; echo 'connection refused' >&2; exit 3", "true")
@@ -200,6 +207,7 @@ func TestFailedHookIsNamed(t *testing.T) {
 }
 
 func TestServedAlthoughAHookFailed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored()+"exit 9\n")
@@ -212,6 +220,7 @@ func TestServedAlthoughAHookFailed(t *testing.T) {
 }
 
 func TestExitCodesAreNoEvidence(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 0")
@@ -222,6 +231,7 @@ func TestExitCodesAreNoEvidence(t *testing.T) {
 // TestVerificationWaits shows that a service that takes its time is not given up, and that
 // one good round is not enough.
 func TestVerificationWaits(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "true")
@@ -255,6 +265,7 @@ func TestVerificationWaits(t *testing.T) {
 // TestSupersededVersionIsNotWaitedFor shows that an action whose version was replaced in the
 // source meanwhile ends at once, so that the newer one need not wait for it.
 func TestSupersededVersionIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "true")
@@ -274,6 +285,7 @@ func TestSupersededVersionIsNotWaitedFor(t *testing.T) {
 // TestNothingBound shows what a person gets who deploys what nobody watches: the files are
 // installed, and nothing is claimed about what is served.
 func TestNothingBound(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", "", "")
@@ -290,6 +302,7 @@ func TestNothingBound(t *testing.T) {
 // TestRetries shows that a hook that always fails is run a bounded number of times, further
 // and further apart, and that only what failed runs again.
 func TestRetries(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "true", "exit 1", "true")
@@ -339,6 +352,7 @@ func TestRetries(t *testing.T) {
 }
 
 func TestHookThatSucceedsAtTheSecondAttempt(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "[ -e once ] || { touch once; exit 1; }\n"+loadStored())
@@ -355,6 +369,7 @@ func TestHookThatSucceedsAtTheSecondAttempt(t *testing.T) {
 }
 
 func TestHourlyBudget(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 1")
@@ -374,6 +389,7 @@ func TestHourlyBudget(t *testing.T) {
 // TestRefusals shows for each obstacle that it is recorded once and no command runs, that
 // nothing spins meanwhile, and that what goes away by itself is noticed.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		about   string
 		see     func(*remediate.Sight)
@@ -431,6 +447,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestPlannedActionSaysWhatItWouldRun(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -446,6 +463,7 @@ func TestPlannedActionSaysWhatItWouldRun(t *testing.T) {
 }
 
 func TestUntrustedHookIsNotRun(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -460,6 +478,7 @@ func TestUntrustedHookIsNotRun(t *testing.T) {
 }
 
 func TestAnotherVersionThanAskedForIsRefused(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -470,6 +489,7 @@ func TestAnotherVersionThanAskedForIsRefused(t *testing.T) {
 }
 
 func TestPlanDoesNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadInstalled(), "")
@@ -488,6 +508,7 @@ func TestPlanDoesNothing(t *testing.T) {
 }
 
 func TestWithdrawnWantStops(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 1")
@@ -513,6 +534,7 @@ func TestWithdrawnWantStops(t *testing.T) {
 }
 
 func TestNudgesDoNotMakeALoopTight(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 1")
@@ -533,6 +555,7 @@ func TestNudgesDoNotMakeALoopTight(t *testing.T) {
 }
 
 func TestFailingLookDoesNotSpin(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -561,6 +584,7 @@ func TestFailingLookDoesNotSpin(t *testing.T) {
 }
 
 func TestNothingRunsThatCannotBeJournaled(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for about, steps := range map[string]bool{"hooks": false, "steps": true} {
 			for n := 1; n <= 3; n++ {
@@ -601,6 +625,7 @@ func (f *failAt) Record(a certmedic.Action) error {
 // TestOneServiceAtATime shows that two certificates that share a reload never overlap, and
 // that two that share nothing do.
 func TestOneServiceAtATime(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about   string
 		shared  bool
@@ -646,6 +671,7 @@ func TestOneServiceAtATime(t *testing.T) {
 }
 
 func TestAtMostMaxConcurrentActions(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		worlds := map[string]*world{}
 		for i := range 4 {
@@ -681,6 +707,7 @@ func TestAtMostMaxConcurrentActions(t *testing.T) {
 }
 
 func TestCheapestWantFirst(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadStored(), "")
@@ -696,6 +723,7 @@ func TestCheapestWantFirst(t *testing.T) {
 // TestActGoesOnWithoutItsAsker shows that an action that a person asked the daemon for does
 // not end with the person's connection.
 func TestActGoesOnWithoutItsAsker(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "sleep 0.1\n"+loadStored())
@@ -716,6 +744,7 @@ func TestActGoesOnWithoutItsAsker(t *testing.T) {
 }
 
 func TestKeysOfTheJournalSortByTime(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 1")
@@ -733,6 +762,7 @@ func TestKeysOfTheJournalSortByTime(t *testing.T) {
 // TestFirstDeployment shows that a destination that lacks its files needs a deployment although
 // nothing is served, and that it keeps them: there is nothing to go back to.
 func TestFirstDeployment(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", "true", "")
@@ -748,4 +778,33 @@ func TestFirstDeployment(t *testing.T) {
 			t.Error("the first files were taken away again")
 		}
 	})
+}
+
+// TestAServiceThatReadByItselfIsReloaded shows that what is put back is what is served, also by a
+// service that read the new files without being told to.
+func TestAServiceThatReadByItselfIsReloaded(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		about, reload, says string
+		serves              bool
+	}{
+		{"its reload succeeds", "cp installed/fullchain.pem loaded/192.0.2.2:25", "served as before", true},
+		{"its reload fails", "exit 3", "exit code 3", false},
+	} {
+		t.Run(row.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "192.0.2.1:443", "192.0.2.2:25")
+				w.withSteps(t, "cp installed/fullchain.pem loaded/192.0.2.2:25; exit 1", "exit 9", "")
+				mail := w.cert.Destinations[0]
+				mail.Name, mail.Files = "mail", []certmedic.InstalledFile{{From: certmedic.PartFullchain, To: w.path("installed/mail.pem")}}
+				mail.Test, mail.Alive = nil, nil
+				mail.Reload = []string{w.script(t, "bin/mail", "echo mail >> log\n"+row.reload)}
+				w.cert.Destinations = append(w.cert.Destinations, mail)
+				wantOutcome(t, w.act(t, remediate.Request{}), certmedic.OutcomePutBack, "web: test", "192.0.2.2:25 had begun to serve", row.says)
+				if got := w.log(t); !slices.Equal(got, []string{"test", "mail"}) || w.serves(t, "old") != row.serves {
+					t.Errorf("commands that ran: %q; all is served as before: %v", got, w.serves(t, "old"))
+				}
+			})
+		})
+	}
 }

@@ -131,6 +131,7 @@ func (b *book) Spend(e ledger.Entry) error {
 func (b *book) into(o *remediate.Options) { o.Ledger = b }
 
 func TestRenewalHeals(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withRenewal(t, storeAndLoad())
@@ -156,6 +157,7 @@ func TestRenewalHeals(t *testing.T) {
 
 // TestRenewalIsJudgedByTheDisk shows what comes of a renewal, whatever its exit code says.
 func TestRenewalIsJudgedByTheDisk(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about    string
 		script   string
@@ -220,6 +222,7 @@ func TestRenewalIsJudgedByTheDisk(t *testing.T) {
 // TestRenewalRefusals shows what stands against a renewal, and that no program runs and
 // nothing is spent then.
 func TestRenewalRefusals(t *testing.T) {
+	t.Parallel()
 	soon := time.Now().Add(200 * 24 * time.Hour)
 	for _, tt := range []struct {
 		about  string
@@ -349,6 +352,7 @@ func (w *world) actWith(t *testing.T, q remediate.Request, change func(*remediat
 // 1, 10 and 100 minutes and then once a day, each between half and one and a half of that,
 // also where certmedic is restarted all the time.
 func TestFailedRenewalsAreRareAlsoOverRestarts(t *testing.T) {
+	t.Parallel()
 	for _, every := range []time.Duration{40 * 24 * time.Hour, 7 * time.Hour} {
 		t.Run("restarted every "+every.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -381,6 +385,7 @@ const idleAtMost = 5*time.Minute + time.Second
 
 // TestOneNewVersionADay has a rule want another version even after the CA issued one.
 func TestOneNewVersionADay(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withRenewal(t, storeAndLoad())
@@ -401,6 +406,7 @@ func TestOneNewVersionADay(t *testing.T) {
 
 // TestCheapestFirstButNotOnly shows when what is dearer has its turn.
 func TestCheapestFirstButNotOnly(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about string
 		hook  string
@@ -442,6 +448,7 @@ func TestCheapestFirstButNotOnly(t *testing.T) {
 // TestDriftIsHealedAndNotRenewed wants both while a newer version is stored: the redeploy
 // heals, and no program of a renewal runs, however often the redeploy failed before.
 func TestDriftIsHealedAndNotRenewed(t *testing.T) {
+	t.Parallel()
 	for about, hook := range map[string]string{"at once": loadStored(), "never": "exit 1\n"} {
 		t.Run("the redeploy heals "+about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -469,6 +476,7 @@ func TestDriftIsHealedAndNotRenewed(t *testing.T) {
 
 // TestNoOrderWithoutALedgerEntry shows that nothing is ordered that cannot be written down.
 func TestNoOrderWithoutALedgerEntry(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withRenewal(t, storeAndLoad())
@@ -483,6 +491,7 @@ func TestNoOrderWithoutALedgerEntry(t *testing.T) {
 
 // TestPauseOfTheCAIsWrittenDown shows that what a CA asks for reaches the ledger.
 func TestPauseOfTheCAIsWrittenDown(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withRenewal(t, limited)
@@ -497,6 +506,7 @@ func TestPauseOfTheCAIsWrittenDown(t *testing.T) {
 
 // TestRenewalIsPlanned shows what a dry run tells of a renewal, and that it does nothing.
 func TestRenewalIsPlanned(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withRenewal(t, storeAndLoad())
@@ -616,6 +626,7 @@ func TestRenewalThatOutlivesCertmedic(t *testing.T) {
 // TestCertbotRenewsWhatMustNotBeServed shows what certbot is told where dates say nothing: it would
 // find the version not due.
 func TestCertbotRenewsWhatMustNotBeServed(t *testing.T) {
+	t.Parallel()
 	finds := func(code certmedic.FindingCode) func(*remediate.Sight) {
 		return func(s *remediate.Sight) { s.Problems = []certmedic.Finding{certmedic.NewFinding(code, "so it is")} }
 	}

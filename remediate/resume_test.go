@@ -125,6 +125,7 @@ func (f *full) empty() {
 // TestAnEndThatCannotBeRecordedIsRecordedLater shows that an action does not stay "running" because
 // the disk was full when it ended, and that nothing begins for its certificate before that.
 func TestAnEndThatCannotBeRecordedIsRecordedLater(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, "exit 1")
@@ -152,6 +153,7 @@ func TestAnEndThatCannotBeRecordedIsRecordedLater(t *testing.T) {
 // TestFewAtATimeUntilProven lets five certificates drift whose cure does not work: no more than may be
 // unproven are acted for.
 func TestFewAtATimeUntilProven(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		about string
 		cure  string

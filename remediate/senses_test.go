@@ -35,6 +35,7 @@ func (w *world) seeing(letters ...string) {
 
 // TestTwoOfThreeLooks asks once, by hand, and counts the looks before anything runs.
 func TestTwoOfThreeLooks(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		about   string
 		answers []string // by address
@@ -83,6 +84,7 @@ func TestTwoOfThreeLooks(t *testing.T) {
 
 // TestLooksTakeNoLongerThanTheyHaveTo shows what looking more than once costs.
 func TestLooksTakeNoLongerThanTheyHaveTo(t *testing.T) {
+	t.Parallel()
 	for answers, most := range map[string]time.Duration{"oo": 200 * time.Millisecond, "o-o": 400 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
@@ -99,6 +101,7 @@ func TestLooksTakeNoLongerThanTheyHaveTo(t *testing.T) {
 // TestVersionThatIsStoredBetweenTwoLooks shows that a look that compared with another stored
 // version is no witness.
 func TestVersionThatIsStoredBetweenTwoLooks(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -115,6 +118,7 @@ func TestVersionThatIsStoredBetweenTwoLooks(t *testing.T) {
 
 // TestForceActsOnDoubtfulSenses shows what a person overrides, and with what.
 func TestForceActsOnDoubtfulSenses(t *testing.T) {
+	t.Parallel()
 	doubt := func(o *remediate.Options) {
 		o.ClockDoubt = func() string { return "the clock of this machine and the CA's differ by 6m0s" }
 	}
@@ -156,6 +160,7 @@ func TestForceActsOnDoubtfulSenses(t *testing.T) {
 // TestNothingIsHealedByADoubtfulClock shows that the doubt is recorded once, that nothing runs,
 // and that it is healed when the clock is right again.
 func TestNothingIsHealedByADoubtfulClock(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -197,6 +202,7 @@ func wantReasons(t *testing.T, w *world, want ...guard.Reason) {
 // TestFlappingIsRecordedOnce shows that an address that says something else at each look fills
 // no journal, also where nothing seems to be needed now and then.
 func TestFlappingIsRecordedOnce(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -214,6 +220,7 @@ func TestFlappingIsRecordedOnce(t *testing.T) {
 // TestRefusalIsToldForEachVersion shows that a version that is stored while an obstacle stands
 // has a record of its own, by which rules know what stands against it.
 func TestRefusalIsToldForEachVersion(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -233,6 +240,7 @@ func TestRefusalIsToldForEachVersion(t *testing.T) {
 
 // TestMaintenanceWindow begins at midnight UTC, from Friday to Saturday, as every bubble does.
 func TestMaintenanceWindow(t *testing.T) {
+	t.Parallel()
 	night, err := window.Parse("Sat 02:30-05:00 UTC")
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +273,7 @@ func TestMaintenanceWindow(t *testing.T) {
 // TestRelapsingCure has somebody put the old version back three minutes after each cure, for
 // two days: the breaker lets ever fewer cures through, also where certmedic restarts.
 func TestRelapsingCure(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -308,6 +317,7 @@ func TestRelapsingCure(t *testing.T) {
 // TestFleetBreaker has the deployments of five certificates come to nothing, so that two others
 // have to wait, and are tried one after the other. Of these one can be healed.
 func TestFleetBreaker(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		worlds := map[string]*world{}
 		for i := range 7 {

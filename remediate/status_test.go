@@ -12,6 +12,7 @@ import (
 // TestLingeringWorker shows that one connection in three that still gets the old version is
 // enough for an action not to have healed.
 func TestLingeringWorker(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())
@@ -28,6 +29,7 @@ func TestLingeringWorker(t *testing.T) {
 // TestHTTPStatus shows that a certificate that is served by a service which does not work any
 // more is no cure.
 func TestHTTPStatus(t *testing.T) {
+	t.Parallel()
 	const address = "192.0.2.1:443"
 	for _, row := range []struct {
 		about         string
@@ -69,6 +71,7 @@ func TestHTTPStatus(t *testing.T) {
 
 // TestHTTPStatusOfSomethingExpired shows that what is expired is not put back because of it.
 func TestHTTPStatusOfSomethingExpired(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadInstalled(), "")
@@ -88,6 +91,7 @@ func TestHTTPStatusOfSomethingExpired(t *testing.T) {
 
 // TestHTTPStatusAfterHooks shows that there is nothing to put back where hooks deploy.
 func TestHTTPStatusAfterHooks(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.withHooks(t, loadStored())

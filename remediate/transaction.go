@@ -189,12 +189,68 @@ func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, re
 			return because
 		}
 	}
-	if !reloaded {
+	if reloaded {
+		because.Detail += "; the old files are back" + t.asBefore(ctx)
+		return because
+	}
+	at := t.strayed(ctx)
+	if at == "" {
 		because.Detail += "; the old files are back, no service had loaded the new ones"
 		return because
 	}
-	because.Detail += "; the old files are back" + t.asBefore(ctx)
+	because.Detail += "; the old files are back, but " + at + " had begun to serve the new ones by itself" + t.recall(ctx)
 	return because
+}
+
+// strayed returns an address that serves the new version although nothing was reloaded: some
+// services read their files for each process that they start. It is empty where two rounds saw
+// none.
+func (t *transaction) strayed(ctx context.Context) string {
+	at := t.strayedNow(ctx)
+	if at == "" && len(t.before.Addresses) > 0 {
+		pauseFor(ctx, roundGap)
+		at = t.strayedNow(ctx)
+	}
+	return at
+}
+
+func (t *transaction) strayedNow(ctx context.Context) string {
+	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	if err != nil {
+		return ""
+	}
+	for _, a := range now.Addresses {
+		was := func(b Served) bool { return b.Address == a.Address && b.Leaf == a.Leaf }
+		if a.Bound && a.Leaf == t.action.Version && !slices.ContainsFunc(t.before.Addresses, was) {
+			return a.Address
+		}
+	}
+	return ""
+}
+
+// recall reloads every destination but the one that failed, whose service would not take it,
+// and says what came of it.
+func (t *transaction) recall(ctx context.Context) string {
+	failed := map[string]bool{}
+	for _, run := range t.action.Runs {
+		failed[destinationOf(run.Name)] = failed[destinationOf(run.Name)] || !run.Succeeded()
+	}
+	for _, c := range t.plan.Commands {
+		if c.Phase != deploy.PhaseReload || failed[destinationOf(c.Name)] {
+			continue
+		}
+		c.Name += " (put back)"
+		if run := t.command(ctx, c); !run.Succeeded() {
+			return "; " + runFailed(run).Detail
+		}
+	}
+	return "; it was reloaded" + t.asBefore(ctx)
+}
+
+// destinationOf returns the destination that a command's name begins with.
+func destinationOf(command string) string {
+	name, _, _ := strings.Cut(command, ": ")
+	return name
 }
 
 // asBefore says whether every address serves again what it served before the action.

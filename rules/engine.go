@@ -16,6 +16,10 @@ type State struct {
 	Episode   string     `json:"episode,omitempty"` // set while an incident of the certificate is firing
 	Instances []Instance `json:"instances"`
 	Fired     []Fired    `json:"fired,omitempty"` // what fired within the last hour, see [Instance.Damped]
+
+	// Diagnosis is what was found out last about the certificate, by whoever calls the engine. It is
+	// put into the incidents that it explains, and dropped with the last of them; nil: nothing was.
+	Diagnosis *certmedic.Diagnosis `json:"diagnosis,omitempty"`
 }
 
 // Empty reports whether there is nothing to remember.
@@ -39,6 +43,8 @@ type Instance struct {
 	// Climbed is what the incident asks for now: the steps that were done and whose
 	// conditions, where they have one, still hold.
 	Climbed []certmedic.StepKind `json:"climbed,omitempty"`
+	// Shown is what people were told last; zero while nobody was.
+	Shown Shown `json:"shown,omitzero"`
 }
 
 // Result is what one evaluation came to.
@@ -93,7 +99,7 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 	defer own.end()
 	ev := evaluation{
 		now: now, rules: e.rules, scratch: own, old: openInstances(state),
-		result: Result{State: State{Episode: state.Episode, Fired: recent(state.Fired, now)}},
+		result: Result{State: State{Episode: state.Episode, Fired: recent(state.Fired, now), Diagnosis: state.Diagnosis}},
 	}
 	for i := range e.rules {
 		if facts.Gone {
@@ -107,6 +113,7 @@ func (e *Engine) Evaluate(now time.Time, facts Facts, state State) Result {
 	}
 	ev.leave(state.Instances)
 	ev.endEpisode()
+	ev.forget()
 	return ev.result
 }
 
@@ -307,6 +314,7 @@ func (ev *evaluation) describe(rule *Rule, s *subject, in *Instance) {
 	}
 	slices.Sort(members)
 	in.Reason, in.Members, in.Evidence = why.with(evidence), slices.Compact(members), evidence
+	ev.explain(rule, why, in)
 	c := &ev.facts.Certificate
 	data := SummaryData{
 		Subject: s.String(), Certificate: c.Name, Labels: c.Labels, Members: in.Members,

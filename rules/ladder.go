@@ -48,7 +48,7 @@ func (ev *evaluation) climb(rule *Rule, s *subject, in Instance) Instance {
 		}
 	}
 	in.NextStep = strings.Join(next, ", ")
-	return in
+	return ev.retell(in)
 }
 
 // ready asks the condition of a step; one without a condition is always ready.

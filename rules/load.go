@@ -153,12 +153,13 @@ func (l *loader) document(body ast.Node) []Rule {
 }
 
 func (l *loader) rule(n ast.Node) Rule {
-	keys := l.mapping(n, "a rule", "name", "about", "when", "condition", "for", "keep_firing_for", "severity", "summary", "runbook", "ladder")
+	keys := l.mapping(n, "a rule", "name", "about", "when", "condition", "for", "keep_firing_for", "severity", "summary", "runbook", "ladder", "diagnose")
 	r := Rule{
 		File: l.file, Line: firstToken(n).Position.Line,
 		Name: l.text(keys["name"]), About: certmedic.SubjectKind(l.text(keys["about"])),
 		For: l.duration(keys["for"]), KeepFiringFor: l.duration(keys["keep_firing_for"]),
 		Severity: certmedic.Severity(l.text(keys["severity"])), Runbook: l.text(keys["runbook"]),
+		Unexplained: l.declined(keys["diagnose"]),
 	}
 	l.checkName(n, keys["name"], r.Name)
 	if !validSeverity(r.Severity) {

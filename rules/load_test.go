@@ -26,6 +26,7 @@ func TestLoadNamesEveryMistakeWithItsPlace(t *testing.T) {
 		{"a condition that is no condition", "rules: [{name: r, about: certificate, severity: info, when: certificate.drift_age}]", []string{"must be true or false"}},
 		{"an address variable in a rule about certificates", "rules: [{name: r, about: certificate, severity: info, when: address.reachable}]", []string{`undeclared reference to 'address`}},
 		{"an unknown key", "rules:\n  - {name: r, abuot: certificate}", []string{"test.yml:2:", "abuot"}},
+		{"a yes or no that is neither", "rules: [{name: r, about: certificate, severity: info, when: 'true', diagnose: seldom}]", []string{`1:79: must be true or false, not "seldom"`}},
 		{"a key twice", "rules:\n  - name: r\n    name: s", []string{"test.yml:3:5", "name"}},
 		{"a second document", "rules: []\n---\nrules: []", []string{"test.yml:3:", "second document"}},
 		{"two rules of one name", "rules:\n  - {name: r, about: certificate, severity: info, when: 'true'}\n  - {name: r, about: certificate, severity: info, when: 'true'}", []string{`test.yml:3:12: a second rule named "r"`}},

@@ -75,6 +75,19 @@ func (l *loader) text(n ast.Node) string {
 	return ""
 }
 
+// declined reports whether a key that is true by default is false.
+func (l *loader) declined(n ast.Node) bool {
+	switch text := l.text(n); {
+	case n == nil, text == "true":
+		return false
+	case text == "false":
+		return true
+	default:
+		l.problem(n, "must be true or false, not %q", text)
+		return false
+	}
+}
+
 // resolve returns the value that an anchor or an alias stands for, and nil for null.
 func (l *loader) resolve(n ast.Node) ast.Node {
 	if alias, ok := n.(*ast.AliasNode); ok {

@@ -101,7 +101,7 @@ func meanings() map[string]string {
 		"certificate.ari_starts_in":     "until the CA's suggested window for its renewal begins (RFC 9773)",
 		"certificate.ari_ends_in":       "until that window ends",
 		"certificate.renew_in":          "until certmedic itself has it renewed, or issued for the first time; only of sources that nothing else renews",
-		"certificate.renewal_log":       "what certbot's log says of the last attempt: ok, hook_failed, failed, not_due",
+		"certificate.renewal_log":       "what certbot's log tells of the last attempt: ok, hook_failed, failed or not_due; what failed stands until another attempt",
 		"certificate.hook_exit_code":    "of the last deploy hook that certmedic ran; 0 after all succeeded",
 		"certificate.remediation":       "outcome of the last action for the stored version, gave_up, or empty",
 		"certificate.refusal":           "why a guard refused the last wish to act; empty where none did",

@@ -26,6 +26,7 @@ type Rule struct {
 	Summary       string // a text/template, see [SummaryData]
 	Runbook       string
 	Ladder        []certmedic.Step // at least one step
+	Unexplained   bool             // what keeps a version on its way is not why it holds: no diagnosis is asked for
 
 	condition *condition
 	whens     []*condition // of the steps of the ladder, in its order; nil for one without

@@ -183,3 +183,10 @@ func Incident(id, rule string, severity certmedic.Severity) certmedic.Incident {
 	i.ID, i.Rule, i.Severity = id, rule, severity
 	return i
 }
+
+// Diagnosed returns an incident with a cause, whose fix is a remark and a command.
+func Diagnosed(in certmedic.Incident) certmedic.Incident {
+	in.Cause, in.CauseSummary = certmedic.CauseHookFailed, "The deploy hook \"10-nginx\" failed with exit code 1."
+	in.Fix = "# mend the hook, then\ncertmedic redeploy shop && echo '<b> & done'"
+	return in
+}

@@ -26,14 +26,16 @@ type MemoryOutbox struct {
 
 var _ alerting.Outbox = (*MemoryOutbox)(nil)
 
-// Put keeps the entry.
-func (o *MemoryOutbox) Put(e alerting.Entry) error {
+// Put keeps the entries.
+func (o *MemoryOutbox) Put(entries ...alerting.Entry) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.entries == nil {
 		o.entries = map[string]alerting.Entry{}
 	}
-	o.entries[e.ID] = e
+	for _, e := range entries {
+		o.entries[e.ID] = e
+	}
 	return nil
 }
 
@@ -44,11 +46,13 @@ func (o *MemoryOutbox) Pending() ([]alerting.Entry, error) {
 	return slices.Collect(maps.Values(o.entries)), nil
 }
 
-// Done forgets the entry.
-func (o *MemoryOutbox) Done(id string) error {
+// Done forgets the entries.
+func (o *MemoryOutbox) Done(ids ...string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.entries, id)
+	for _, id := range ids {
+		delete(o.entries, id)
+	}
 	return nil
 }
 
@@ -111,6 +115,18 @@ func TestOutbox(t *testing.T, open func() alerting.Outbox) {
 		newer := entry("a", 2)
 		put(t, o, entry("a", 1), newer, newer)
 		wantPending(t, o, newer)
+	})
+	t.Run("several are put, and done, at once", func(t *testing.T) {
+		o := open()
+		a, b, c := entry("a", 1), entry("b", 2), entry("c", 3)
+		if err := o.Put(a, b, c); err != nil {
+			t.Fatal(err)
+		}
+		wantPending(t, o, a, b, c)
+		if err := o.Done("a", "unknown", "c"); err != nil {
+			t.Fatal(err)
+		}
+		wantPending(t, o, b)
 	})
 	t.Run("a delivery is kept and its entries are forgotten", func(t *testing.T) {
 		o := open()

@@ -152,6 +152,8 @@ func (n *Notifier) annotationsOf(e alerting.Event, ack *alerting.Ack) map[string
 	annotations := map[string]string{
 		"summary":     summary(e),
 		"reason":      in.Reason,
+		"cause":       in.CauseText(),
+		"fix":         in.Fix,
 		"next_step":   in.NextStep,
 		"runbook_url": body.Runbook(n.config.RunbookURL, in.Runbook),
 		"members":     bounded(in.Members, maxMembers, ", "),

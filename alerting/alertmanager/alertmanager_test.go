@@ -318,3 +318,21 @@ func FuzzMemory(f *testing.F) {
 		}
 	})
 }
+
+func TestACauseIsAnAnnotation(t *testing.T) {
+	f := newFake(t, httptest.NewServer)
+	n := build(t, alertmanager.Config{URLs: []string{f.URL}})
+	first := told(nil, event(alerting.KindFiring, "a", certmedic.SeverityWarning))
+	notify(t, n, first)
+	e := event(alerting.KindUpdate, "a", certmedic.SeverityWarning)
+	e.Incident = alertingtest.Diagnosed(e.Incident)
+	second := told([]alerting.Event{e}, e)
+	second.Memory = first.Memory
+	notify(t, n, second)
+	if len(f.posts) != 2 || len(f.posts[1]) != 1 || !maps.Equal(f.posts[0][0].Labels, f.posts[1][0].Labels) {
+		t.Fatalf("posted %+v, want the same alert twice", f.posts)
+	}
+	if got := f.posts[1][0].Annotations; !strings.HasSuffix(got["cause"], "(hook_failed)") || got["fix"] != e.Incident.Fix {
+		t.Errorf("annotations %v", got)
+	}
+}

@@ -38,7 +38,10 @@ type Body struct {
 	Rule           string                `json:"rule"`
 	Members        []string              `json:"members"` // affected addresses
 	Evidence       []certmedic.Evidence  `json:"evidence"`
-	NextStep       string                `json:"next_step"` // what happens next, with its time
+	Cause          certmedic.Cause       `json:"cause"`         // that a diagnosis named; empty while none did
+	CauseSummary   string                `json:"cause_summary"` // the same in a sentence
+	Fix            string                `json:"fix"`           // commands for a shell, in lines
+	NextStep       string                `json:"next_step"`     // what happens next, with its time
 	Runbook        string                `json:"runbook"`
 	Incident       string                `json:"incident"` // its id; empty for good news
 	AcknowledgedBy string                `json:"acknowledged_by"`
@@ -66,11 +69,15 @@ func Of(n alerting.Notification, e alerting.Event) Body {
 		Rule:        e.Incident.Rule,
 		Members:     list(e.Incident.Members),
 		Evidence:    list(e.Incident.Evidence),
+		Cause:       e.Incident.Cause,
+		Fix:         e.Incident.Fix,
 		NextStep:    e.Incident.NextStep,
 		Runbook:     e.Incident.Runbook,
 		Incident:    e.Incident.ID,
 		Undelivered: e.Undelivered,
 		Drill:       e.Drill,
+
+		CauseSummary: e.Incident.CauseSummary,
 	}
 	if b.Labels == nil {
 		b.Labels = map[string]string{}
@@ -85,6 +92,11 @@ func Of(n alerting.Notification, e alerting.Event) Body {
 		b.AcknowledgedBy = ack.By
 	}
 	return b
+}
+
+// CauseText returns the cause for people, its sentence with its code; empty while none is known.
+func (b Body) CauseText() string {
+	return certmedic.Incident{Cause: b.Cause, CauseSummary: b.CauseSummary}.CauseText()
 }
 
 // Map returns the body by its JSON keys, as templates see it: numbers are float64 there, and what

@@ -22,6 +22,8 @@ func Sample() alerting.Notification {
 		Reason: "drift = true", Runbook: "renewed-not-served", Members: []string{"192.0.2.1:443", "[2001:db8::1]:443"},
 		Evidence: []certmedic.Evidence{{Source: "deploy hook 10-nginx", Line: `exit 1: "nginx" is busy`, Output: true}},
 		Episode:  "e1", DedupKey: "certmedic/shop/e1", PendingAt: at, FiringAt: at, NextStep: "redeploy at 12:05",
+		Cause: certmedic.CauseHookFailed, CauseSummary: "The deploy hook 10-nginx failed with exit code 1.",
+		Fix: "# mend the hook, then run it again\ncertmedic redeploy shop",
 	}
 	ack := &alerting.Ack{By: "ann", Via: "ops", At: at}
 	n := alerting.Notification{Receiver: "ops", Conversation: in.DedupKey, Status: alerting.StatusFiring, Ack: ack}

@@ -149,6 +149,7 @@ func variables(b body.Body) []string {
 		{"STATUS", string(b.Status)},
 		{"SUMMARY", b.Summary},
 		{"REASON", b.Reason},
+		{"CAUSE", string(b.Cause)},
 		{"NOT_AFTER", notAfter},
 		{"DAYS_LEFT", days},
 		{"ISSUER", b.Issuer},

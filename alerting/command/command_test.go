@@ -77,7 +77,7 @@ func TestWhatACommandGets(t *testing.T) {
 			t.Errorf("the environment lacks %q:\n%s", want, env)
 		}
 	}
-	if len(lines) != 20+2+1+1 { // certmedic's own, the configured ones, the shell's PWD, and what follows the last line break
+	if len(lines) != 21+2+1+1 { // certmedic's own, the configured ones, the shell's PWD, and what follows the last line break
 		t.Errorf("the environment has other variables:\n%s", env)
 	}
 }

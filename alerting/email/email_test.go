@@ -377,3 +377,17 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestACauseWithItsFix(t *testing.T) {
+	n := alertingtest.Notification()
+	n.Events[0].Incident = alertingtest.Diagnosed(n.Events[0].Incident)
+	m := send(t, email.Config{}, n)
+	for _, want := range []string{`failed with exit code 1 (hook_failed)`, "    # mend the hook, then\r\n    certmedic redeploy shop && echo '<b> & done'"} {
+		if !strings.Contains(m.text, want) {
+			t.Errorf("the text lacks %q:\n%s", want, m.text)
+		}
+	}
+	if strings.Contains(m.html, "<b>") || !strings.Contains(m.html, "&lt;b&gt; &amp; done") {
+		t.Errorf("the HTML does not show the fix as text:\n%s", m.html)
+	}
+}

@@ -85,7 +85,14 @@ func subject(n alerting.Notification, e alerting.Event) string {
 	if name := e.Certificate.Name; name != "" && !strings.Contains(e.Incident.Summary, name) {
 		text += name + ": "
 	}
-	return redact.Truncate(body.Line(redact.Plain(text+e.Incident.Summary)), maxSubject)
+	return header(text + e.Incident.Summary)
+}
+
+// header returns a text as that of a header: one line of bounded length, in which nothing is an
+// encoded word (RFC 2047), which mail programs would show as what it stands for.
+func header(text string) string {
+	text = strings.ReplaceAll(body.Line(redact.Plain(text)), "=?", "= ?")
+	return redact.Truncate(text, maxSubject)
 }
 
 // title is the first line about an event.
@@ -121,7 +128,12 @@ func color(e alerting.Event) string {
 // rowsOf says everything that is known about an event.
 func (n *Notifier) rowsOf(e alerting.Event) []row {
 	in, c := e.Incident, e.Certificate
-	rows := []row{{Name: "not delivered", Lines: lines(e.Undelivered)}, {Name: "because", Lines: lines(in.Reason)}}
+	rows := []row{
+		{Name: "not delivered", Lines: lines(e.Undelivered)},
+		{Name: "because", Lines: lines(in.Reason)},
+		{Name: "cause", Lines: lines(in.CauseText())},
+		{Name: "fix", Lines: lines(in.Fix), Fixed: true},
+	}
 	if c.Name != "" {
 		rows = append(rows, row{Name: "certificate", Lines: []string{c.Name}}, row{Name: "names", Lines: c.Domains})
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/certmedic/certmedic/alerting"
 	"github.com/certmedic/certmedic/alerting/body"
 	templates "github.com/certmedic/certmedic/alerting/template"
-	"github.com/certmedic/certmedic/internal/redact"
 )
 
 const maxSubject = 200 // characters
@@ -118,7 +117,7 @@ func (n *Notifier) own(notification alerting.Notification) (words, error) {
 		if err != nil {
 			return words{}, err
 		}
-		said.subject = redact.Truncate(body.Line(redact.Plain(string(line))), maxSubject)
+		said.subject = header(string(line))
 	}
 	said.html, err = n.html.fill(b)
 	return said, err

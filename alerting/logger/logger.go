@@ -49,6 +49,8 @@ func attrsOf(n alerting.Notification, e alerting.Event) []slog.Attr {
 	}
 	attrs = addString(attrs, "rule", e.Incident.Rule)
 	attrs = addString(attrs, "reason", e.Incident.Reason)
+	attrs = addString(attrs, "cause", e.Incident.CauseText())
+	attrs = addString(attrs, "fix", e.Incident.Fix)
 	attrs = addString(attrs, "incident", e.Incident.ID)
 	attrs = addString(attrs, "dedup_key", n.Conversation)
 	attrs = addString(attrs, "sha256", string(e.Certificate.SHA256))

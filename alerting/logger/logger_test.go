@@ -50,3 +50,15 @@ func TestNotify(t *testing.T) {
 		})
 	}
 }
+
+func TestACause(t *testing.T) {
+	var out bytes.Buffer
+	n := alertingtest.Notification()
+	n.Events[0].Incident = alertingtest.Diagnosed(n.Events[0].Incident)
+	if _, err := logger.New(slog.New(slog.NewTextHandler(&out, nil))).Notify(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if line := out.String(); !strings.Contains(line, `exit code 1 (hook_failed)"`) || !strings.Contains(line, `fix="# mend the hook, then\ncertmedic redeploy shop`) || strings.Count(line, "\n") != 1 {
+		t.Errorf("logged %q", line)
+	}
+}

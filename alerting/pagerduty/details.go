@@ -57,6 +57,8 @@ type incident struct {
 	Subject         string             `json:"subject"`
 	Summary         string             `json:"summary"`
 	Reason          string             `json:"reason"`
+	Cause           string             `json:"cause,omitempty"` // that a diagnosis named, in words
+	Fix             string             `json:"fix,omitempty"`
 	Since           time.Time          `json:"since"`
 	NextStep        string             `json:"next_step,omitempty"`
 	Members         []string           `json:"members,omitempty"`
@@ -93,7 +95,7 @@ func (n *Notifier) alertDetails(note alerting.Notification, first string, b boun
 func incidentOf(in certmedic.Incident, b bounds) incident {
 	i := incident{
 		Rule: b.text(in.Rule), Subject: b.text(in.Subject.String()), Summary: b.text(in.Summary), Reason: b.text(in.Reason),
-		Since: in.FiringAt.UTC(), NextStep: b.text(in.NextStep),
+		Since: in.FiringAt.UTC(), NextStep: b.text(in.NextStep), Cause: b.text(in.CauseText()), Fix: b.text(in.Fix),
 	}
 	i.Members, i.MembersLeftOut = b.texts(in.Members)
 	evidence, left := clip(in.Evidence, b)

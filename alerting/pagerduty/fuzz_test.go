@@ -34,7 +34,7 @@ func large(text string, n int) alerting.Notification {
 			Approval: &alerting.Approval{ID: text, Summary: text},
 			Incident: certmedic.Incident{
 				ID: fmt.Sprint(i), Rule: text, Subject: certmedic.Subject{Kind: certmedic.AboutEndpoint, Endpoint: text}, Summary: text, Reason: text,
-				Runbook: text, Members: texts, Evidence: evidence, NextStep: text,
+				Runbook: text, Cause: certmedic.CauseHookFailed, CauseSummary: text, Fix: text, Members: texts, Evidence: evidence, NextStep: text,
 			},
 			Certificate: alerting.Facts{Name: text, Labels: labels, Domains: texts, Issuer: text, Serial: text, SHA256: certmedic.Fingerprint(text)},
 		})

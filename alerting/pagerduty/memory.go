@@ -21,6 +21,7 @@ type memory struct {
 	Open      bool               `json:"open,omitempty"`     // the alert of the conversation
 	Severity  certmedic.Severity `json:"severity,omitempty"` // the worst that was told
 	Expired   bool               `json:"expired,omitempty"`  // it was told that the certificate has expired
+	Worse     time.Time          `json:"worse,omitzero"`     // when it got worse than the first trigger said
 	Sent      string             `json:"sent,omitempty"`     // digest of the last trigger
 	Escalated time.Time          `json:"escalated,omitzero"` // when it got worse after an acknowledgement: the second alert is open
 	Acked     time.Time          `json:"acked,omitzero"`     // of the last acknowledgement that was passed on

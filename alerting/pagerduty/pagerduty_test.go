@@ -361,3 +361,24 @@ func TestNewsBesideAnAlert(t *testing.T) {
 		}
 	}
 }
+
+func TestACauseUpdatesTheAlert(t *testing.T) {
+	fake := pdfake.New(pdfake.Options{})
+	n := newNotifier(t, pagerduty.Config{}, fake.Client())
+	note := alertingtest.Notification()
+	var memory json.RawMessage
+	note.Remember = func(m json.RawMessage) error { memory = m; return nil }
+	note.Open = note.Events
+	deliver(t, n, note)
+	note.Memory = memory
+	note.Events[0].Kind, note.Events[0].Incident = alerting.KindUpdate, alertingtest.Diagnosed(note.Events[0].Incident)
+	deliver(t, n, note)
+	open := fake.Open()
+	if len(open) != 1 {
+		t.Fatalf("%d alerts are open, want the one", len(open))
+	}
+	preview, err := n.Preview(note)
+	if err != nil || !strings.Contains(string(preview), `exit code 1 (hook_failed)"`) || !strings.Contains(string(preview), `# mend the hook, then\ncertmedic redeploy shop`) {
+		t.Errorf("%v, %s", err, preview)
+	}
+}

@@ -86,13 +86,32 @@ func (t *talk) trigger(ctx context.Context) (retry bool, err error) {
 	if retry, err = t.enqueue(ctx, ev); err != nil {
 		return retry, err
 	}
-	t.memory.Open, t.memory.Sent = true, sent
-	t.memory.Expired = t.memory.Expired || slices.ContainsFunc(t.note.Open, expired)
-	if worst := t.note.Open[0].Severity; worst.Rank() > t.memory.Severity.Rank() {
-		t.memory.Severity = worst
-	}
+	t.triggered(sent)
 	t.remember()
 	return false, nil
+}
+
+// triggered notes what PagerDuty knows by now.
+func (t *talk) triggered(sent string) {
+	m := &t.memory
+	if worse := t.worse(); m.Open && worse != nil {
+		m.Worse = worse.Time
+	}
+	m.Open, m.Sent = true, sent
+	m.Expired = m.Expired || slices.ContainsFunc(t.note.Open, expired)
+	if worst := t.note.Open[0].Severity; worst.Rank() > m.Severity.Rank() {
+		m.Severity = worst
+	}
+}
+
+// worse returns what fires that is worse than what was told; nil: nothing is.
+func (t *talk) worse() *alerting.Event {
+	for i, e := range t.note.Open {
+		if e.Severity.Rank() > t.memory.Severity.Rank() || expired(e) && !t.memory.Expired {
+			return &t.note.Open[i]
+		}
+	}
+	return nil
 }
 
 // escalates returns since when people who have acknowledged must be called again: it got worse
@@ -119,6 +138,13 @@ func (t *talk) acknowledge(ctx context.Context) (retry bool, err error) {
 	ack := t.newAck()
 	if ack == nil {
 		return false, nil
+	}
+	if t.memory.Escalated.IsZero() && ack.At.Before(t.memory.Worse) { // who said so did not know how bad it is by now
+		t.memory.Escalated = t.memory.Worse
+		t.remember()
+		if retry, err = t.trigger(ctx); err != nil {
+			return retry, err
+		}
 	}
 	keys := []string{t.key}
 	if at := t.memory.Escalated; !at.IsZero() && !ack.At.Before(at) {

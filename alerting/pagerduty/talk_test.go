@@ -153,6 +153,8 @@ func (w *world) do(word string) {
 		w.resolve(id)
 	case "ack":
 		w.ack(id)
+	case "late-ack": // it was said before the last word
+		w.Acknowledge(conversation, alerting.Ack{By: "ann", Via: id, At: time.Now().Add(-45 * time.Second)})
 	case "pdack":
 		if err := w.fake.Acknowledge(conversation, "ann"); err != nil {
 			w.t.Error(err)
@@ -208,6 +210,8 @@ func TestAConversationIsOnePage(t *testing.T) {
 		{"there is no third alert", "warn a, ack slack, crit a, ack slack, expire b, warn c", "TAA", "TATT", 0},
 		{"critical before, better, acknowledged, critical again: they knew", "crit a, warn a, ack slack, crit a", "TTAT", "", 0},
 		{"worse and acknowledged at once: they know it", "warn a, crit a, at-once, ack slack", "TTA", "", 0},
+		{"worse before the acknowledgement came here: who gave it did not know", "warn a, crit a, late-ack slack, end a", "TTAR", "TR", 0},
+		{"the same where it expired", "crit a, expire b, late-ack slack, kill, end a, end b", "TTAR", "TTR", 0},
 		{"what ends before it was told is not told", "warn a, at-once, end a", "", "", 0},
 		{"a second life is a second page", "warn a, end a, warn a, end a", "TR TR", "", 0},
 		{"a second life begins without an acknowledgement", "warn a, ack slack, end a, warn a, crit a", "TAR TT", "", 0},

@@ -69,6 +69,9 @@ func (m *Matcher) compile() error {
 	case Equal, NotEqual:
 		return nil
 	case Match, NotMatch:
+		if _, err := regexp.Compile(m.Value); err != nil { // by itself: it may not end the group below
+			return fmt.Errorf("the regular expression of the matcher for %q: %w", m.Label, err)
+		}
 		expression, err := regexp.Compile("^(?s:" + m.Value + ")$")
 		if err != nil {
 			return fmt.Errorf("the regular expression of the matcher for %q: %w", m.Label, err)

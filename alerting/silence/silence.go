@@ -237,6 +237,20 @@ func (b *Book) trim(now time.Time) error {
 		}
 	}
 	b.all = kept
+	return b.makeRoom(now)
+}
+
+// makeRoom forgets the oldest of those that have ended, where there are as many as are kept: they are
+// no reason to refuse another.
+func (b *Book) makeRoom(now time.Time) error {
+	ended := slices.IndexFunc(b.all, func(s Silence) bool { return !s.Active(now) })
+	if len(b.all) < maxSilences || ended < 0 {
+		return nil
+	}
+	if err := b.state.ForgetSilence(b.all[ended].ID); err != nil {
+		return fmt.Errorf("forgetting silence %q: %w", b.all[ended].ID, err)
+	}
+	b.all = slices.Delete(b.all, ended, ended+1)
 	return nil
 }
 

@@ -93,7 +93,7 @@ func TestMatchers(t *testing.T) {
 			t.Errorf("%s: silenced %v, want %v", tt.about, got, tt.want)
 		}
 	}
-	for _, text := range []string{"", "shop", "=shop", "a b=c", "team=~(", `team="x`, "team~x"} {
+	for _, text := range []string{"", "shop", "=shop", "a b=c", "team=~(", "team=~x)|(?:y", `team="x`, "team~x"} {
 		if m, err := ParseMatcher(text); err == nil {
 			t.Errorf("%q is read as %v", text, m)
 		}
@@ -182,5 +182,26 @@ func TestWhatEndedLongAgoIsForgotten(t *testing.T) {
 	s.Until = later.Add(time.Hour)
 	if _, err := b.Add(s, later); err != nil || len(d.kept) != 1 {
 		t.Errorf("%d are kept, %v", len(d.kept), err)
+	}
+}
+
+func TestOnlyThoseThatHoldAreTooMany(t *testing.T) {
+	b := open(t, &disk{kept: map[string]Silence{}})
+	var last Silence
+	for i := range maxSilences {
+		s, err := b.Add(silence(t, "certificate=shop"), noon)
+		if err != nil {
+			t.Fatalf("silence %d: %v", i+1, err)
+		}
+		last = s
+	}
+	if _, err := b.Add(silence(t, "certificate=mail"), noon); err == nil {
+		t.Error("there may be any number")
+	}
+	if _, err := b.End(last.ID, "ann", noon); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Add(silence(t, "certificate=mail"), noon); err != nil || len(b.List(noon, true)) != maxSilences {
+		t.Errorf("one that has ended stands in the way: %v, %d are kept", err, len(b.List(noon, true)))
 	}
 }

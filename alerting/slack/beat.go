@@ -21,6 +21,7 @@ func (t *telling) heartbeat(ctx context.Context) error {
 	if t.memory.TS == "" {
 		t.of.Again = true
 		if err := t.find(ctx, ""); err != nil {
+			t.n.beat.Search = t.memory.Search
 			return err
 		}
 	}

@@ -131,7 +131,7 @@ func (n *Notifier) call(ctx context.Context, method, channel string, do func(con
 	}
 	var status *statusError
 	if errors.As(err, &status) && status.after > 0 {
-		n.limits.obey(method, channel, time.Now().Add(status.after))
+		n.limits.obey(method, channel, time.Now().Add(min(status.after, longestPause)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)

@@ -44,30 +44,59 @@ func (t *telling) find(ctx context.Context, after string) error {
 	if channel == "" || err != nil {
 		return err
 	}
-	oldest := after
-	if oldest == "" {
-		oldest = strconv.FormatInt(t.v.begin().Add(-leeway).Unix(), 10)
+	place := &t.memory.Search
+	resumed := place.Cursor != ""
+	if !resumed {
+		*place = reading{Oldest: after}
+		if after == "" {
+			place.Oldest = strconv.FormatInt(t.v.begin().Add(-leeway).Unix(), 10)
+		}
 	}
-	p := &goslack.GetConversationHistoryParameters{ChannelID: channel, Oldest: oldest, Limit: pageSize, IncludeAllMetadata: true}
-	for range maxPages {
+	p := &goslack.GetConversationHistoryParameters{ChannelID: channel, Oldest: place.Oldest, Limit: pageSize, IncludeAllMetadata: true}
+	found := false
+	err = place.pages(func(cursor string) (next string, err error) {
+		p.Cursor = cursor
 		var page *goslack.GetConversationHistoryResponse
-		err := t.n.call(ctx, methodHistory, channel, func(ctx context.Context) (err error) {
+		err = t.n.call(ctx, methodHistory, channel, func(ctx context.Context) (err error) {
 			page, err = t.n.api.GetConversationHistoryContext(ctx, p)
 			return err
 		})
-		if denied(err) {
-			return nil
-		}
 		if err != nil {
+			return "", err
+		}
+		if found = t.recognise(channel, page.Messages); found || !page.HasMore {
+			return "", nil
+		}
+		return page.ResponseMetaData.NextCursor, nil
+	})
+	if found || resumed || place.Pages > 0 { // how far it came; or that what is posted from now on is to be looked for anew
+		t.remember()
+	}
+	return err
+}
+
+// reading is how far a list of several pages was read. Where Slack's pace stops it, it goes on from
+// there: begun anew each time, a long list might never come to its end.
+type reading struct {
+	Oldest string `json:"oldest,omitempty"`
+	Cursor string `json:"cursor,omitempty"`
+	Pages  int    `json:"pages,omitempty"`
+}
+
+// pages reads page after page until there is none, or too many. What Slack does not allow to be read
+// has no pages.
+func (r *reading) pages(read func(cursor string) (next string, err error)) error {
+	for r.Pages < maxPages {
+		next, err := read(r.Cursor)
+		if err != nil && !denied(err) {
 			return err
 		}
-		if t.recognise(channel, page.Messages) {
-			return nil
+		if next == "" {
+			break
 		}
-		if p.Cursor = page.ResponseMetaData.NextCursor; !page.HasMore || p.Cursor == "" {
-			return nil
-		}
+		r.Cursor, r.Pages = next, r.Pages+1
 	}
+	*r = reading{}
 	return nil
 }
 
@@ -81,7 +110,6 @@ func (t *telling) recognise(channel string, messages []goslack.Message) bool {
 		t.n.id = channel
 		t.memory.Channel, t.memory.TS = channel, m.Timestamp
 		t.memory.saw(ids...)
-		t.remember()
 		return true
 	}
 	return false
@@ -104,29 +132,21 @@ func (t *telling) channelID(ctx context.Context) (string, error) {
 	p := &goslack.GetConversationsParameters{
 		ExcludeArchived: true, Limit: pageSize, Types: []string{"public_channel", "private_channel"},
 	}
-	for range maxPages {
+	err := t.n.listed.pages(func(cursor string) (next string, err error) {
+		p.Cursor = cursor
 		var channels []goslack.Channel
-		err := t.n.call(ctx, methodList, "", func(ctx context.Context) (err error) {
-			channels, p.Cursor, err = t.n.api.GetConversationsContext(ctx, p)
+		err = t.n.call(ctx, methodList, "", func(ctx context.Context) (err error) {
+			channels, next, err = t.n.api.GetConversationsContext(ctx, p)
 			return err
 		})
-		if denied(err) {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
 		for _, c := range channels {
 			if c.Name == name {
-				t.n.id = c.ID
-				return c.ID, nil
+				t.n.id, next = c.ID, ""
 			}
 		}
-		if p.Cursor == "" {
-			break
-		}
-	}
-	return "", nil
+		return next, err
+	})
+	return t.n.id, err
 }
 
 // isChannelID reports whether it looks like the ID of a channel, a group or a direct message.
@@ -139,31 +159,27 @@ func (t *telling) heard(ctx context.Context) error {
 	p := &goslack.GetConversationRepliesParameters{
 		ChannelID: t.memory.Channel, Timestamp: t.memory.TS, Limit: pageSize, IncludeAllMetadata: true,
 	}
-	for range maxPages {
+	lost := false
+	err := t.memory.Thread.pages(func(cursor string) (next string, err error) {
+		p.Cursor = cursor
 		var replies []goslack.Message
-		var more bool
-		err := t.n.call(ctx, methodReplies, p.ChannelID, func(ctx context.Context) (err error) {
-			replies, more, p.Cursor, err = t.n.api.GetConversationRepliesContext(ctx, p)
+		err = t.n.call(ctx, methodReplies, p.ChannelID, func(ctx context.Context) (err error) {
+			replies, _, next, err = t.n.api.GetConversationRepliesContext(ctx, p)
 			return err
 		})
-		switch {
-		case gone(err):
-			return errGone
-		case denied(err):
-			return nil
-		case err != nil:
-			return err
-		}
+		lost = gone(err)
 		for _, m := range replies {
 			if ids, ours := t.says(m); ours && m.Timestamp != t.memory.TS {
 				t.memory.saw(ids...)
 			}
 		}
-		if !more || p.Cursor == "" {
-			break
-		}
+		return next, err
+	})
+	if lost {
+		return errGone
 	}
-	return nil
+	t.remember()
+	return err
 }
 
 // errGone says that the message whose thread was to be continued is not there any more.

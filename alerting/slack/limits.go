@@ -9,6 +9,8 @@ import (
 const (
 	postEvery = time.Second     // messages to one channel, in it or in its threads
 	editEvery = 2 * time.Second // of one message; what happens meanwhile is told by the next edit
+
+	longestPause = time.Hour // that Slack is believed to ask for
 )
 
 // The methods that are called.
@@ -49,6 +51,8 @@ type Limits struct {
 	ids   map[string]string    // of channels, by the names that they are configured with
 	spent map[string]time.Time // by what is limited: when all that was called would be due at an even pace
 	pause map[string]time.Time // by what is limited: until when Slack asked to wait
+
+	none bool // nothing is too much
 }
 
 // NewLimits returns limits of which nothing is spent.
@@ -56,11 +60,21 @@ func NewLimits() *Limits {
 	return &Limits{ids: map[string]string{}, spent: map[string]time.Time{}, pause: map[string]time.Time{}}
 }
 
+// Unlimited returns limits that nothing exceeds, for a Slack that is played and never called.
+func Unlimited() *Limits {
+	l := NewLimits()
+	l.none = true
+	return l
+}
+
 // take takes the right to call a method now, or returns how long to wait before asking again.
 func (l *Limits) take(method, channel string, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.key(method, channel)
+	if l.none {
+		return 0
+	}
 	if wait := l.pause[k].Sub(now); wait > 0 {
 		return wait
 	}
@@ -96,7 +110,8 @@ func (l *Limits) named(name, id string) {
 	}
 	before := l.spent[l.key(methodPost, name)]
 	l.ids[name] = id
-	l.spent[l.key(methodPost, name)] = before
+	k := l.key(methodPost, id)
+	l.spent[k] = later(l.spent[k], before)
 }
 
 // key is what is limited: the channel for messages, the workspace for the rest.

@@ -28,6 +28,9 @@ type memory struct {
 	Named     []string  `json:"named,omitempty"`     // members that are listed in the thread
 	Continues string    `json:"continues,omitempty"` // address of the message before this one
 
+	Search reading `json:"search,omitzero"` // of the channel, for a message whose answer was lost
+	Thread reading `json:"thread,omitzero"` // of the thread, for what it says already
+
 	// Of an incoming webhook: how many of the messages of one notification were posted.
 	Batch string `json:"batch,omitempty"`
 	Sent  int    `json:"sent,omitempty"`
@@ -55,9 +58,14 @@ func (m *memory) saw(ids ...string) {
 	m.Said = m.Said[max(0, len(m.Said)-maxSaid):]
 }
 
-// untilEdit returns how long the message must not be edited yet.
+// untilEdit returns how long the message must not be edited yet. After a clock was set back it is not
+// known when the message was edited: then it may be.
 func (m *memory) untilEdit() time.Duration {
-	return min(time.Until(m.Edited.Add(editEvery)), editEvery) // a clock that was set back does not wait longer
+	ago := time.Since(m.Edited)
+	if ago < 0 {
+		return 0
+	}
+	return editEvery - ago
 }
 
 // shows notes what the message shows now.

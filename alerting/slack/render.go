@@ -22,6 +22,8 @@ import (
 const (
 	roomValue    = 300
 	roomReason   = 900
+	roomCause    = 600
+	roomFix      = 1200
 	roomMembers  = 2500
 	roomEvidence = 1800
 	roomAlso     = 1200
@@ -107,11 +109,16 @@ func (t *telling) blocks(v view, share int) (blocks []goslack.Block, hidden []st
 		return append(blocks, t.links(v)...), nil
 	}
 	add(prefixed("Undelivered: ", plain(v.undelivered())), roomLine)
-	add(prefixed("Cause: ", plain(v.main.Incident.Reason)), roomReason/share)
+	add(prefixed("Because: ", plain(v.main.Incident.Reason)), roomReason/share)
+	add(prefixed("Cause: ", oneLine(v.main.Incident.CauseText())), roomCause/share)
 	add(also(v, roomLine), roomAlso/share)
 	list, hidden := members(v, roomMembers/share)
 	add(list, maxSection)
 	blocks = append(blocks, evidence(v.main.Incident.Evidence, roomEvidence/share)...)
+	if fix := code(plain(v.main.Incident.Fix), roomFix/share); len(fix) > 0 && !v.over {
+		add("Fix:", roomLine)
+		blocks = append(blocks, fix...)
+	}
 	blocks = append(blocks, t.links(v)...)
 	if a := v.approval(); a != nil {
 		add(fmt.Sprintf("Waits for approval until %s: %s", utc(a.Expires), plain(a.Summary)), roomLine)
@@ -127,7 +134,7 @@ func (t *telling) headline(v view) string {
 	case v.over:
 		line = signResolved + " Resolved: " + cmp.Or(t.memory.Title, summary)
 	case v.news():
-		line = signNews + " " + title(string(v.main.Kind)) + ": " + cmp.Or(summary, v.main.Certificate.Name, "certmedic")
+		line = signNews + " " + title(string(v.main.Kind)) + ": " + cmp.Or(summary, oneLine(v.main.Certificate.Name), "certmedic")
 	}
 	if v.drill() {
 		line = "DRILL " + line
@@ -139,7 +146,7 @@ func (t *telling) headline(v view) string {
 func (t *telling) fallback(v view) string {
 	text := t.headline(v)
 	if !v.over && !v.news() {
-		text += ". " + oneLine(v.main.Incident.Reason)
+		text += ". " + oneLine(cmp.Or(v.main.Incident.CauseText(), v.main.Incident.Reason))
 	}
 	text = fit(text, maxFallback)
 	if call := t.calling(v); call != "" {
@@ -285,7 +292,12 @@ func evidence(lines []certmedic.Evidence, room int) []goslack.Block {
 	for _, e := range lines {
 		all = append(all, prefixed(plain(e.Source), ": ")+plain(e.Line))
 	}
-	text := cut(strings.TrimSpace(strings.Join(all, "\n")), room)
+	return code(strings.Join(all, "\n"), room)
+}
+
+// code is preformatted text.
+func code(text string, room int) []goslack.Block {
+	text = cut(strings.TrimSpace(text), room)
 	if text == "" {
 		return nil
 	}

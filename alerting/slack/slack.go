@@ -32,8 +32,9 @@ type Notifier struct {
 	http   *http.Client
 	api    *goslack.Client
 	limits *Limits
-	id     string // of the channel, once an answer has named it
-	beat   memory // of the heartbeat's message, which Slack keeps
+	id     string  // of the channel, once an answer has named it
+	listed reading // of the channels, to find that id
+	beat   memory  // of the heartbeat's message, which Slack keeps
 }
 
 var (
@@ -177,7 +178,7 @@ func (t *telling) edit(ctx context.Context) error {
 	if m.hash() == t.memory.Shown {
 		return nil
 	}
-	if wait := t.memory.untilEdit(); wait > 0 {
+	if wait := t.memory.untilEdit(); wait > 0 && !t.n.limits.none {
 		return alerting.Wait(wait)
 	}
 	err := t.n.call(ctx, methodUpdate, t.memory.Channel, func(ctx context.Context) error {

@@ -88,7 +88,7 @@ func TestStory(t *testing.T) {
 		fired.Certificate.Stage = certmedic.StageDeployed
 		s.deliver(s.firing(fired))
 		m := s.only()
-		s.wantShown(m, "🟠 shop is not served", "Stage\ndeployed", "Cause: served abc, stored def", "Affected (1): 192.0.2.1:443", "hook: exit 1", "Severity\nwarning", "(9 days left)")
+		s.wantShown(m, "🟠 shop is not served", "Stage\ndeployed", "Because: served abc, stored def", "Affected (1): 192.0.2.1:443", "hook: exit 1", "Severity\nwarning", "(9 days left)")
 		s.wantMarkup(m, "<https://runbooks.example.com/renewed-not-served|Runbook>", "<https://certmedic.example.com/|certmedic>", "|2000-01-01 00:10 UTC>")
 		if m.Buttons()[slack.ActionAck] == "" || m.Buttons()[slack.ActionSilence] == "" || m.Buttons()[slack.ActionApprove] != "" {
 			s.Errorf("buttons %v", m.Buttons())
@@ -636,4 +636,29 @@ func (s *stage) wantThread(m slackfake.Message, lines ...string) {
 			s.Errorf("%q is not in the thread: %q", want, all)
 		}
 	}
+}
+
+func TestACauseComesIntoTheMessage(t *testing.T) {
+	scene(t, slack.Config{}, func(s *stage) {
+		s.deliver(s.firing(s.event(alerting.KindFiring, "i1", certmedic.SeverityWarning)))
+		time.Sleep(time.Minute)
+		e := s.event(alerting.KindUpdate, "i1", certmedic.SeverityWarning)
+		e.Incident = alertingtest.Diagnosed(e.Incident)
+		s.deliver(s.firing(e))
+		m := s.only()
+		const cause = "Cause: The deploy hook \"10-nginx\" failed with exit code 1 (hook_failed)"
+		s.wantShown(m, "Because: served abc, stored def", cause, "Fix:", "# mend the hook, then\ncertmedic redeploy shop && echo '<b> & done'")
+		s.wantThread(m, "shop is not served. "+cause)
+		if !strings.Contains(m.Text, "10-nginx") {
+			s.Errorf("the notification says %q", m.Text)
+		}
+
+		time.Sleep(time.Minute)
+		e.Kind, e.Time = alerting.KindResolved, time.Now()
+		s.deliver(s.resolved(nil, e))
+		s.wantShown(s.only(), "🟢 Resolved", cause)
+		if strings.Contains(s.only().Shown(), "Fix:") {
+			s.Error("what is over has a fix")
+		}
+	})
 }

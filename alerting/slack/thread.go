@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,6 @@ func (t *telling) follow(ctx context.Context) error {
 		if err := t.heard(ctx); err != nil {
 			return t.unlessGone(ctx, err)
 		}
-		t.remember()
 		replies = t.replies()
 	}
 	for _, r := range replies {
@@ -115,7 +115,7 @@ func (t *telling) line(e alerting.Event) string {
 	case alerting.KindUnacknowledged:
 		return fmt.Sprintf("%s %s  No longer acknowledged%s", signAck, at, prefixed(", by ", takenBackBy(e.Ack)))
 	case alerting.KindFiring, alerting.KindUpdate:
-		return fmt.Sprintf("%s %s  %s: %s. %s", sign(e.Severity), at, title(string(e.Severity)), what, oneLine(e.Incident.Reason))
+		return fmt.Sprintf("%s %s  %s: %s. %s", sign(e.Severity), at, title(string(e.Severity)), what, oneLine(cmp.Or(prefixed("Cause: ", e.Incident.CauseText()), e.Incident.Reason)))
 	}
 	return fmt.Sprintf("%s %s  %s: %s", signNews, at, title(string(e.Kind)), what)
 }

@@ -3,6 +3,7 @@ package slack
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic/alerting"
@@ -53,18 +54,24 @@ func (v view) news() bool {
 // shown are all incidents, the main one first.
 func (v view) shown() []alerting.Event { return append([]alerting.Event{v.main}, v.also...) }
 
-// members collects the affected places.
+// members collects the affected places. An endpoint of which one incident names the addresses, and
+// another one only the name, is not two places.
 func (v view) members() []string {
 	var names []string
-	seen := map[string]bool{}
+	seen, addressed := map[string]bool{}, map[string]bool{}
 	for _, e := range v.shown() {
 		for _, m := range e.Incident.Members {
-			if name := cut(oneLine(m), maxMember); name != "" && !seen[name] {
-				seen[name], names = true, append(names, name)
+			name := cut(oneLine(m), maxMember)
+			if name == "" || seen[name] {
+				continue
+			}
+			seen[name], names = true, append(names, name)
+			if endpoint, _, ok := strings.Cut(name, " at "); ok {
+				addressed[endpoint] = true
 			}
 		}
 	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool { return addressed[name] })
 }
 
 // since is when the first of the incidents fired.

@@ -69,6 +69,7 @@ func (n *Notifier) pairs(b body.Body) []pair {
 		{"incident", b.Incident},
 		{"dedup_key", b.DedupKey},
 		{"reason", b.Reason},
+		{"cause", b.CauseText()},
 		{"days_left", days},
 		{"stage", string(b.Stage)},
 		{"sha256", string(b.SHA256)},
@@ -87,6 +88,9 @@ func (n *Notifier) pairs(b body.Body) []pair {
 	}
 	if more := len(b.Members) - maxMembers; more > 0 {
 		all = append(all, pair{"more_members", strconv.Itoa(more)})
+	}
+	for line := range strings.Lines(b.Fix) { // one in a line, so that none becomes part of a comment
+		all = append(all, pair{"fix", line})
 	}
 	for _, ev := range b.Evidence {
 		all = append(all, pair{"evidence", ev.Source + ": " + ev.Line})

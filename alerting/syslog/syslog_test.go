@@ -383,3 +383,17 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+func TestACauseIsAValue(t *testing.T) {
+	address, hear := datagrams(t)
+	n := alertingtest.Notification()
+	n.Events[0].Incident = alertingtest.Diagnosed(n.Events[0].Incident)
+	notify(t, syslog.Config{Network: syslog.UDP, Address: address, Facility: "daemon", Tag: "certmedic"}, n)
+	r := read(t, hear())
+	if got := r.value("cause"); !strings.HasSuffix(got, "failed with exit code 1 (hook_failed)") {
+		t.Errorf("cause %q", got)
+	}
+	if !slices.Contains(r.data, [2]string{"fix", "certmedic redeploy shop && echo '<b> & done'"}) {
+		t.Errorf("the command of the fix is no value of its own: %v", r.data)
+	}
+}

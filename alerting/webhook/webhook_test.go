@@ -46,13 +46,13 @@ func TestRequest(t *testing.T) {
 		"summary": "sümmary", "reason": "reason", "not_after": "2026-02-28T23:59:00Z", "days_left": -1,
 		"issuer": "CN=R11", "serial": "00af", "sha256": "ab", "timestamp": "2026-03-01T00:00:00Z",
 		"dedup_key": "certmedic/shop/e1", "rule": "expired", "members": ["192.0.2.1:443"],
-		"evidence": [{"source": "hook", "line": "exit 1"}], "runbook": "", "incident": "i1",
+		"evidence": [{"source": "hook", "line": "exit 1"}], "cause": "", "cause_summary": "", "fix": "", "runbook": "", "incident": "i1",
 		"not_before": null, "labels": {"team": "a"}, "stage": "", "next_step": "", "acknowledged_by": "", "undelivered": "", "drill": false}`)
 	wantJSON(t, requests[1].body, `{
 		"event": "renewed", "certificate": "", "domains": [], "severity": "info", "status": "firing",
 		"summary": "", "reason": "", "not_after": null, "days_left": null, "issuer": "", "serial": "", "sha256": "",
 		"timestamp": "0001-01-01T00:00:00Z", "dedup_key": "certmedic/shop/e1", "rule": "", "members": [],
-		"evidence": [], "runbook": "", "incident": "",
+		"evidence": [], "cause": "", "cause_summary": "", "fix": "", "runbook": "", "incident": "",
 		"not_before": null, "labels": {}, "stage": "", "next_step": "", "acknowledged_by": "", "undelivered": "", "drill": false}`)
 }
 

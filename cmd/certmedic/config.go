@@ -30,9 +30,9 @@ func newConfigInit(e *environment) *cobra.Command {
 		Use:   "init",
 		Short: "Write a configuration by looking at this host",
 		Long: `Init looks at this host and writes a commented configuration that observes what it finds:
-certbot's lineages, the servers in the configuration files of nginx, apache and haproxy, and
-the listening sockets that speak TLS, each bound to the certificate that it serves. Nothing is
-executed, and an existing file is never replaced.`,
+certbot's lineages, the servers in the configuration files of nginx, apache, haproxy, postfix
+and dovecot, and the listening sockets that speak TLS, each bound to the certificate that it
+serves. Nothing is executed, and an existing file is never replaced.`,
 		Example: `  certmedic config init
   certmedic config init --output /etc/certmedic/certmedic.yml`,
 		Args: cobra.NoArgs,

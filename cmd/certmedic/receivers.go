@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -115,13 +116,24 @@ Exit codes: 0 every receiver took both, 2 one did not.`,
 			r := api.TestRequest{Receiver: first(args), By: e.person()}
 			var results []api.TestResult
 			err := e.tried(func(c *api.Client) (err error) { results, err = c.TestReceivers(cmd.Context(), r); return err },
-				func(t *app.Trials) (err error) { results, err = t.Test(cmd.Context(), r); return err })
+				func(t *app.Trials) error { return e.testAlone(cmd.Context(), t, r, &results) })
 			if err != nil {
 				return err
 			}
 			return e.tested(results)
 		},
 	}
+}
+
+// testAlone tests receivers without a daemon, and keeps what came of it where that can be kept.
+func (e *environment) testAlone(ctx context.Context, t *app.Trials, r api.TestRequest, results *[]api.TestResult) (err error) {
+	if *results, err = t.Test(ctx, r); err != nil {
+		return err
+	}
+	if c, err := e.settings(); err == nil {
+		_ = app.KeepTests(c, *results) // who may not write the state may test all the same
+	}
+	return nil
 }
 
 // tried calls f with the daemon, or with receivers of the same configuration.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -30,7 +31,17 @@ func TestTranscripts(t *testing.T) {
 		Dir:   "testdata",
 		Setup: func(env *testscript.Env) error { return setUpLab(t.Context(), env) },
 		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+
+		Condition: condition,
 	})
+}
+
+// condition answers [confinable]: whether a process of this user can be confined to a folder.
+func condition(name string) (bool, error) {
+	if name != "confinable" {
+		return false, fmt.Errorf("there is no condition %q", name)
+	}
+	return os.Getuid() == 0 || exec.Command("unshare", "--user", "true").Run() == nil, nil
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {

@@ -96,7 +96,7 @@ func (e *environment) printStatus(s api.Status) {
 		}
 	}
 	for _, d := range s.Degraded {
-		fmt.Fprintln(e.stdout, printable("polled only: "+d))
+		fmt.Fprintln(e.stdout, printable("certmedic itself: "+d))
 	}
 }
 
@@ -152,6 +152,9 @@ func what(v watchdog.View) string {
 		word := in.Rule
 		if in.State == certmedic.StatePending {
 			word += " (pending)"
+		}
+		if in.Cause != "" {
+			word += ": " + string(in.Cause)
 		}
 		said = append(said, word)
 	}
@@ -244,8 +247,14 @@ func (e *environment) printIncidents(incidents []certmedic.Incident, acknowledge
 	for _, in := range incidents {
 		fmt.Fprintf(e.stdout, "%s  %s  %s  %s\n", in.PendingAt.Local().Format(time.DateTime), in.State, in.Severity, printable(in.Summary))
 		fmt.Fprintf(e.stdout, "    rule %s: %s\n", printable(in.Rule), printable(or(in.Reason, "-")))
+		if cause := in.CauseText(); cause != "" {
+			fmt.Fprintf(e.stdout, "    cause: %s\n", oneLine(printable(cause)))
+		}
 		for _, ev := range in.Evidence {
 			fmt.Fprintf(e.stdout, "    %s: %s\n", printable(ev.Source), printable(ev.Line))
+		}
+		if in.Fix != "" && in.Open() {
+			e.printFix(in.Fix)
 		}
 		if ack, ok := ackOf(in, acknowledged); ok {
 			fmt.Fprintf(e.stdout, "    %s\n", acknowledgedBy(ack))
@@ -256,6 +265,14 @@ func (e *environment) printIncidents(incidents []certmedic.Incident, acknowledge
 		if !in.EndedAt.IsZero() {
 			fmt.Fprintf(e.stdout, "    ended %s\n", in.EndedAt.Local().Format(time.DateTime))
 		}
+	}
+}
+
+// printFix shows commands so that they can be pasted: as they are, one in a line.
+func (e *environment) printFix(fix string) {
+	fmt.Fprintln(e.stdout, "    fix:")
+	for line := range strings.SplitSeq(fix, "\n") {
+		fmt.Fprintf(e.stdout, "        %s\n", oneLine(printable(line)))
 	}
 }
 

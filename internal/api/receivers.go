@@ -18,6 +18,8 @@ type Receiver struct {
 	Took      time.Time `json:"took,omitzero"`       // when it took something last, since the daemon started
 	Heartbeat bool      `json:"heartbeat,omitempty"` // it hears that certmedic lives
 	Fallback  bool      `json:"fallback,omitempty"`
+	Tested    time.Time `json:"tested,omitzero"`  // when it last took a test
+	Drilled   time.Time `json:"drilled,omitzero"` // when it last took a drill, from its beginning to its end
 }
 
 // TestRequest is the body of POST /api/v1/receivers/test.

@@ -69,8 +69,9 @@ type App struct {
 	denied    *deny.List        // keys that must never be installed again
 	snapshots *snapshot.Store   // kept good versions
 	silences  *silence.Book
-	acks      *acks  // who looks after what
-	inbox     *inbox // what people said elsewhere
+	acks      *acks      // who looks after what
+	inbox     *inbox     // what people said elsewhere
+	paging    sync.Mutex // held while what PagerDuty says is done
 	drills    drills
 	limits    limits // what services take from this process
 
@@ -113,6 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
 	a.metrics.State(s.Trouble)
 	a.drills.alerter = func() *alerting.Alerter { return a.generation().alerter }
+	a.drills.over = func(d api.Drill) { a.exercised(drilled(d)) }
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
 		return errors.Join(err, s.Close())

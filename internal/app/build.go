@@ -134,12 +134,13 @@ func (a *App) join(g *generation) error {
 	})
 	g.rehearser = g.newRehearser(kept.rehearsals)
 	g.keeper = newKeeper(a.snapshots, a.o.Log)
+	g.doctor = a.diagnostician(g)
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
 		Rules: kept.rules, Memory: kept.memory, Renewals: kept.windows, Actions: kept.actions, Rehearsals: kept.rehearsals, Loans: kept.loans,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
 		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
-		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay,
+		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay, Diagnose: g.doctor.Ask,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n, a.asked) }, Count: a.metrics, Log: a.o.Log,
 	})
@@ -148,7 +149,11 @@ func (a *App) join(g *generation) error {
 	})
 	g.accountant = &accountant{Renewables: g.watchdog.Renewables, Budgeted: g.watchdog.Budgeted, Book: kept.book, Log: a.o.Log}
 	g.scheduler.Set(g.watchdog.Endpoints())
-	g.watcher = disk.NewWatcher(disk.Options{Sources: watchdog.Sources(g.certificates), Changed: g.watchdog.Changed})
+	g.chronicler = newChronicler(watchdog.Sources(g.certificates), g.watchdog.Attempted)
+	g.watcher = disk.NewWatcher(disk.Options{
+		Sources: watchdog.Sources(g.certificates),
+		Changed: func(name string) { g.watchdog.Changed(name); g.chronicler.Changed(name) },
+	})
 	g.unmute, g.hear = a.unmute(g), a.hear(g)
 	g.alerter, err = a.alerter(g)
 	return err

@@ -182,6 +182,10 @@ func addPlace(o *discover.Options, d config.Discover) {
 		o.ApacheConf, o.ApacheCommand = serverConf(d.Apache, "/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf"), d.Apache.Command
 	case d.HAProxy != nil:
 		o.HAProxyConf = serverConf(d.HAProxy, "/etc/haproxy/haproxy.cfg")
+	case d.Postfix != nil:
+		o.PostfixConf = serverConf(d.Postfix, "/etc/postfix/main.cf")
+	case d.Dovecot != nil:
+		o.DovecotConf = serverConf(d.Dovecot, "/etc/dovecot/dovecot.conf")
 	case d.FileSD != nil:
 		o.FileSD = append(o.FileSD, d.FileSD.Files...)
 	case d.HTTPSD != nil:
@@ -341,7 +345,7 @@ func Discover(ctx context.Context, sockets bool) (Found, error) {
 	o := new(App).discoverOptions(c, p)
 	found := discovered{}.look(ctx, o)
 	f := Found{Certificates: found.certificates, Findings: found.findings}
-	for _, server := range []struct{ name, conf string }{{"nginx", o.NginxConf}, {"apache", o.ApacheConf}, {"haproxy", o.HAProxyConf}} {
+	for _, server := range []struct{ name, conf string }{{"nginx", o.NginxConf}, {"apache", o.ApacheConf}, {"haproxy", o.HAProxyConf}, {"postfix", o.PostfixConf}, {"dovecot", o.DovecotConf}} {
 		if server.conf != "" {
 			f.Servers = append(f.Servers, server.name)
 		}

@@ -27,6 +27,7 @@ const (
 // may be called by any goroutine.
 type drills struct {
 	alerter func() *alerting.Alerter // the present one
+	over    func(api.Drill)          // told when one has ended; nil: nobody is
 
 	mu    sync.Mutex
 	all   map[string]*drill
@@ -115,6 +116,13 @@ func (d *drills) run(ctx context.Context, one *drill) {
 			break
 		}
 	}
+	if result := d.finish(one); d.over != nil {
+		d.over(result)
+	}
+}
+
+// finish says of those who have not taken all of a drill that they did not, and marks it as done.
+func (d *drills) finish(one *drill) api.Drill {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	one.Done = true
@@ -123,6 +131,7 @@ func (d *drills) run(ctx context.Context, one *drill) {
 			r.Error = "it has not taken all of it within " + drillPatience.String() + d.whyLocked(name)
 		}
 	}
+	return one.view()
 }
 
 // whyLocked says what the last attempt of a receiver came to, where that failed.

@@ -40,6 +40,8 @@ type generation struct {
 	remediator *remediate.Remediator
 	advisor    *advisor
 	accountant *accountant
+	chronicler *chronicler
+	doctor     *diagnostician
 	keeper     *keeper
 	rehearser  *rehearser
 	alerter    *alerting.Alerter
@@ -96,7 +98,8 @@ func (g *generation) start(parent context.Context) {
 	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "ending silences": g.unmute, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
 		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
-		"rehearsing": g.rehearser.Run, "hearing what people say": g.hear,
+		"rehearsing": g.rehearser.Run, "hearing what people say": g.hear, "reading logs": g.chronicler.Run,
+		"diagnosing": g.doctor.Run,
 	}
 	if g.config.Probe.ARI {
 		parts["asking CAs"] = g.advisor.Run

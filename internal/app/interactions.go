@@ -176,6 +176,13 @@ func (s *seen) first(id string, now time.Time) bool {
 	return true
 }
 
+// forget makes what came come for the first time again: it could not be done.
+func (s *seen) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.at, id)
+}
+
 // openInbox opens the record of who looks after what, and makes room for what people say.
 func (a *App) openInbox() (err error) {
 	a.inbox = newInbox()

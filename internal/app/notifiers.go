@@ -78,7 +78,7 @@ func receivers(c *config.Config, o outfit) (map[string]alerting.Notifier, error)
 		}
 		all[r.Name] = n
 	}
-	return all, errors.Join(errs...)
+	return all, errors.Join(append(errs, twins(c))...)
 }
 
 func (o outfit) receiver(r config.Receiver, a config.Alerting) (alerting.Notifier, error) {

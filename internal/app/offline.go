@@ -45,6 +45,7 @@ func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	a.drills.alerter = func() *alerting.Alerter { return g.alerter }
+	a.drills.over = func(d api.Drill) { a.exercised(drilled(d)) }
 	return &Offline{a, g}, nil
 }
 

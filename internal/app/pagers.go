@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 )
 
 // PagerDutyWebhook takes what PagerDuty says of an incident, and returns the HTTP status to answer
-// with. It is done afterwards, because PagerDuty waits for five seconds only.
+// with. What is taken is kept: PagerDuty says nothing again that was answered with success.
 func (a *App) PagerDutyWebhook(r *http.Request, body []byte) (int, error) {
 	pagers := a.generation().channels.pagers
 	if len(pagers) == 0 {
@@ -28,38 +27,44 @@ func (a *App) PagerDutyWebhook(r *http.Request, body []byte) (int, error) {
 			continue
 		case err != nil:
 			return http.StatusBadRequest, err
-		case !a.inbox.put(func(context.Context) { a.came(p.receiver, came) }):
-			return http.StatusServiceUnavailable, errors.New("too much comes at once")
+		}
+		if err := a.came(p.receiver, came); err != nil {
+			return http.StatusServiceUnavailable, err
 		}
 		return http.StatusAccepted, nil
 	}
 	return http.StatusUnauthorized, pagerduty.ErrSignature
 }
 
-// came does what PagerDuty says. Its signature carries no time, so what is old is a repetition.
-func (a *App) came(receiver string, c pagerduty.Came) {
+// came does what PagerDuty says. Its signature carries no time, so what is old is a repetition. With
+// an error nothing was done, and PagerDuty has to say it again.
+func (a *App) came(receiver string, c pagerduty.Came) error {
+	a.paging.Lock()
+	defer a.paging.Unlock()
 	now := time.Now()
 	log := a.o.Log.With("receiver", receiver, "kind", c.Kind, "by", c.By, "to", c.To)
 	switch {
 	case c.Kind == "":
-		return
+		return nil
 	case now.Sub(c.At) > fresh:
 		log.Warn("from PagerDuty: it is too old", "at", c.At)
-		return
+		return nil
 	case !a.inbox.seen.first("pagerduty/"+c.ID, now):
-		return
+		return nil
 	}
 	g := a.generation()
 	for conversation := range a.conversations(g) {
 		if !c.About(conversation) {
 			continue
 		}
-		if err := a.heed(g, conversation, receiver, c, now); err != nil {
-			log.Error("from PagerDuty", "err", err)
+		err := a.heed(g, conversation, receiver, c, now)
+		if err != nil {
+			a.inbox.seen.forget("pagerduty/" + c.ID)
 		}
-		return
+		return err
 	}
 	log.Debug("from PagerDuty: nothing fires that it is about")
+	return nil
 }
 
 // heed takes over who looks after a conversation. Who resolves an incident by hand looks after it:

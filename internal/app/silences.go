@@ -21,7 +21,7 @@ func (a *App) renewed(n watchdog.News) {
 	if n.Kind != watchdog.NewsRenewed {
 		return
 	}
-	e := alerting.Event{Certificate: facts(n)}
+	e := alerting.Event{Certificate: n.Facts()}
 	if _, err := a.silences.Renewed(n.Certificate.Name, e.Label, n.Time); err != nil {
 		a.o.Log.Error("a silence that was to end with a renewal", "certificate", n.Certificate.Name, "err", err)
 	}

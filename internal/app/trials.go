@@ -56,7 +56,7 @@ func (g *generation) trials() *Trials {
 func (g *generation) factsOf(certificate string) (alerting.Facts, bool) {
 	for _, v := range g.Views() {
 		if v.Name == certificate {
-			return about(v), true
+			return v.Facts(), true
 		}
 	}
 	return alerting.Facts{}, false
@@ -220,11 +220,19 @@ func (t *Trials) sample(r api.PreviewRequest, now time.Time) (alerting.Event, er
 }
 
 // Receivers returns how the receivers do.
-func (a *App) Receivers() []api.Receiver { return a.generation().trials().States() }
+func (a *App) Receivers() []api.Receiver {
+	all, err := withExercises(a.store, a.generation().trials().States())
+	if err != nil {
+		a.o.Log.Warn("the exercises cannot be read", "err", err)
+	}
+	return all
+}
 
 // TestReceivers sends a real message through receivers.
 func (a *App) TestReceivers(ctx context.Context, r api.TestRequest) ([]api.TestResult, error) {
-	return a.generation().trials().Test(ctx, r)
+	results, err := a.generation().trials().Test(ctx, r)
+	a.exercised(tests(results))
+	return results, err
 }
 
 // PreviewReceivers returns what receivers would be sent.
@@ -234,7 +242,10 @@ func (a *App) PreviewReceivers(r api.PreviewRequest) ([]api.Preview, error) {
 
 // Receivers returns the receivers with what was left for them.
 func (o *Offline) Receivers() ([]api.Receiver, error) {
-	all := o.g.trials().States()
+	all, err := withExercises(o.app.store, o.g.trials().States())
+	if err != nil {
+		return nil, err
+	}
 	left, err := o.app.store.Outbox().Pending()
 	if err != nil {
 		return nil, err

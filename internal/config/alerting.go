@@ -54,7 +54,7 @@ type Slack struct {
 // PagerDuty pages by the Events API.
 type PagerDuty struct {
 	RoutingKeyFile    string `yaml:"routing_key_file" required:"true" form:"path" doc:"A file with the integration key of a service. Others may not read it."`
-	WebhookSecretFile string `yaml:"webhook_secret_file,omitempty" form:"path" doc:"A file with the secrets of webhooks (v3), one a line, by which acknowledgements come back to /api/v1/pagerduty/webhook. Others may not read it."`
+	WebhookSecretFile string `yaml:"webhook_secret_file,omitempty" form:"path" doc:"A file with the secrets of webhooks (v3), one a line, by which acknowledgements come back to /api/v1/pagerduty/webhook. Without them certmedic does not know that somebody acknowledged, and PagerDuty calls nobody when it gets worse after that. Others may not read it."`
 	APIURL            URL    `yaml:"api_url,omitempty" form:"url" doc:"Another address of the Events API, for tests and for the service region EU. Empty: https://events.pagerduty.com."`
 	Heartbeat         bool   `yaml:"heartbeat,omitempty" doc:"Whether a sign of life is sent regularly."`
 }
@@ -86,7 +86,7 @@ type Alertmanager struct {
 type Email struct {
 	Smarthost    string        `yaml:"smarthost" required:"true" doc:"The server that takes the mail, as host:port; usual ports are 25, 587 and, for tls, 465."`
 	From         string        `yaml:"from" required:"true" doc:"The sender, as a@example.com or Name <a@example.com>."`
-	To           []string      `yaml:"to" required:"true" single:"true" doc:"The recipients."`
+	To           []string      `yaml:"to" required:"true" single:"true" doc:"The recipients. Where the server refuses one of them, none gets the mail, and the fallback is told."`
 	Hello        string        `yaml:"hello,omitempty" doc:"The name that certmedic greets the server with. Empty: that of this host."`
 	TLS          string        `yaml:"tls,omitempty" enum:"starttls tls none" doc:"How mail is encrypted on its way to the server: starttls, without which nothing is sent; tls from the first byte on; or none. Empty: starttls, and none for a server on this host (a loopback address or localhost)."`
 	CAFile       string        `yaml:"ca_file,omitempty" form:"path" doc:"A PEM file with the roots that verify the server. Absent: those of the system."`
@@ -114,6 +114,14 @@ type Exec struct {
 	Env       map[string]string `yaml:"env,omitempty" doc:"Further variables of its environment."`
 	Timeout   time.Duration     `yaml:"timeout" doc:"The most time that it may take, up to 25s, before it is ended with its process group and tried again."`
 	Heartbeat bool              `yaml:"heartbeat,omitempty" doc:"Whether it is run for signs of life, too."`
+}
+
+// MarshalYAML renders the settings without the path of the address, which is the secret of many
+// services.
+func (w Webhook) MarshalYAML() (any, error) {
+	type shown Webhook
+	w.URL = URL(redact.Path(string(w.URL)))
+	return shown(w), nil
 }
 
 // MarshalYAML renders the settings without the values of variables, which may be secrets.

@@ -17,6 +17,7 @@ type Config struct {
 	Watch        []Watch           `yaml:"watch,omitempty" doc:"What belongs to others, or is only to be looked at: observed, never acted for."`
 	Rules        Rules             `yaml:"rules" doc:"What is judged to be wrong."`
 	Alerting     Alerting          `yaml:"alerting" doc:"Who is told, and how."`
+	Audit        Audit             `yaml:"audit,omitempty" doc:"What only people can say, for the checklist of the command audit."`
 	_            struct{}          `unsupported:"cluster"`
 
 	positions positions
@@ -128,11 +129,13 @@ type Discover struct {
 	Nginx     *DiscoverServer    `yaml:"nginx,omitempty" doc:"The TLS servers of an nginx on this host."`
 	Apache    *DiscoverServer    `yaml:"apache,omitempty" doc:"The TLS servers of an Apache httpd on this host."`
 	HAProxy   *DiscoverServer    `yaml:"haproxy,omitempty" doc:"The TLS listeners of an HAProxy on this host."`
+	Postfix   *DiscoverServer    `yaml:"postfix,omitempty" doc:"The TLS services of a Postfix on this host. Its main file is main.cf; master.cf is beside it."`
+	Dovecot   *DiscoverServer    `yaml:"dovecot,omitempty" doc:"The TLS listeners of a Dovecot on this host."`
 	FileSD    *DiscoverFileSD    `yaml:"file_sd,omitempty" doc:"Targets in files of Prometheus' file_sd form. They are read again when they change."`
 	HTTPSD    *DiscoverHTTPSD    `yaml:"http_sd,omitempty" doc:"Targets from a URL of Prometheus' http_sd form."`
 	DNS       *DiscoverDNS       `yaml:"dns,omitempty" doc:"Targets from DNS."`
 	Listening *DiscoverListening `yaml:"listening,omitempty" doc:"The sockets of this host that listen, as far as they speak TLS."`
-	_         struct{}           `oneof:"certbot tree nginx apache haproxy file_sd http_sd dns listening"`
+	_         struct{}           `oneof:"certbot tree nginx apache haproxy postfix dovecot file_sd http_sd dns listening"`
 }
 
 // DiscoverCertbot is a certbot tree.

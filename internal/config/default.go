@@ -20,6 +20,8 @@ func Default() *Config {
 		{Nginx: &DiscoverServer{}},
 		{Apache: &DiscoverServer{}},
 		{HAProxy: &DiscoverServer{}},
+		{Postfix: &DiscoverServer{}},
+		{Dovecot: &DiscoverServer{}},
 	}
 	c.fillAlerting()
 	return c

@@ -50,7 +50,7 @@ func (h HTTPModule) MarshalYAML() (any, error) {
 
 // Effective returns the configuration as YAML, with defaults filled in. Secrets do not
 // appear: files that hold them are shown by path; users, passwords and queries in
-// addresses, and what modules send, are masked.
+// addresses, paths of webhooks, and what modules send, are masked.
 func (c *Config) Effective() ([]byte, error) {
 	text, err := yaml.MarshalWithOptions(c,
 		yaml.IndentSequence(true),

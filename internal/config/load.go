@@ -42,7 +42,7 @@ func (c *Config) concluded(r *report) (*Config, []Warning, error) {
 	if err != nil {
 		return nil, warnings, err
 	}
-	c.positions = c.positions.below("rules", "alerting")
+	c.positions = c.positions.below("rules", "alerting", "audit")
 	return c, warnings, nil
 }
 

@@ -193,7 +193,7 @@ func TestParseRefuses(t *testing.T) {
 		{"an argument that renews what is not due", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {args: [--force-renewal]}}}]", "is for certmedic to give"},
 		{"a variable that is none", "certificates: [{name: a, source: {certbot: {lineage: a}}, renew: {certbot: {env: {A=B: c}}}}]", `renew.certbot.env: "A=B" is no variable`},
 		{"a pin of a watched file", "watch: [{file: /a, pins: [x]}]", "are for addresses, not for files"},
-		{"a command of haproxy", "discover: [{haproxy: {command: [haproxy, -vv]}}]", "haproxy has no command that prints its configuration"},
+		{"a command of haproxy", "discover: [{haproxy: {command: [haproxy, -vv]}}]", "of haproxy the files are parsed, and no command's output"},
 		{"a folder with targets", "discover: [{http_sd: {url: /a}}]", "is no URL of http or https"},
 		{"names without a port", "discover: [{dns: {names: [a], type: A}}]", "discover[0].dns.port: must be between 1 and 65535"},
 		{"two discoveries in one", "discover: [{nginx: {}, certbot: {}}]", "certbot and nginx, of which only one may be there"},
@@ -332,7 +332,7 @@ func TestEffectiveIsTheSameConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(first), "secret") || !strings.Contains(string(first), "https://xxxxx@monitoring.example.com/webhook") {
+	if strings.Contains(string(first), "secret") || !strings.Contains(string(first), "https://xxxxx@monitoring.example.com/xxxxx") {
 		t.Errorf("the password is not masked:\n%s", first)
 	}
 	again, _, err := config.Parse("effective.yml", first)
@@ -356,7 +356,7 @@ func TestEffectiveMasksSecrets(t *testing.T) {
   through: {proxy_url: "socks5://hunter2@proxy:1080"}
 discover: [{http_sd: {url: "https://sd.example.com/targets?token=hunter2&hunter2"}}]
 certificates: [{name: shop, source: {certbot: {lineage: shop}}, renew: {certbot: {args: [-v], env: {TOKEN: hunter2}}}}]
-alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/x?key=hunter2"}}]}
+alerting: {receivers: [{name: a, webhook: {url: "https://hook.example.com/services/hunter2?key=hunter2"}}]}
 `
 	c, _, err := config.Parse("x", []byte(text))
 	if err != nil {
@@ -400,7 +400,7 @@ func TestDefaultCanBeShownAndRead(t *testing.T) {
 	if err != nil || len(warnings) != 0 {
 		t.Fatalf("%v %v", warnings, err)
 	}
-	if len(c.Discover) != 4 || c.Remediation.Mode != certmedic.ModeObserve {
+	if len(c.Discover) != 6 || c.Remediation.Mode != certmedic.ModeObserve {
 		t.Errorf("the default does not discover and observe: %+v", c)
 	}
 }

@@ -47,6 +47,7 @@ func (v *validator) config(c *Config) {
 	v.watch(c.Watch)
 	v.rules(c.Rules)
 	v.alerting(c.Alerting)
+	v.audit(c.Audit)
 	if len(c.Discover)+len(c.Certificates)+len(c.Watch) == 0 && !v.broken[""] {
 		v.warnf("", "nothing is watched: there is no entry under certificates, watch or discover")
 	}

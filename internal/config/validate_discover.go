@@ -15,14 +15,16 @@ func (v *validator) discover(all []Discover) {
 		if d.Tree != nil {
 			v.absolute(key+".tree.dir", d.Tree.Dir)
 		}
-		for name, server := range map[string]*DiscoverServer{"nginx": d.Nginx, "apache": d.Apache, "haproxy": d.HAProxy} {
+		for name, server := range map[string]*DiscoverServer{"nginx": d.Nginx, "apache": d.Apache, "haproxy": d.HAProxy, "postfix": d.Postfix, "dovecot": d.Dovecot} {
 			if server != nil {
 				v.path(key+"."+name+".config", server.Config)
 				v.argv(key+"."+name+".command", server.Command)
 			}
 		}
-		if d.HAProxy != nil && d.HAProxy.Command != nil {
-			v.errorf(key+".haproxy.command", "haproxy has no command that prints its configuration; its file is parsed")
+		for name, server := range map[string]*DiscoverServer{"haproxy": d.HAProxy, "postfix": d.Postfix, "dovecot": d.Dovecot} {
+			if server != nil && server.Command != nil {
+				v.errorf(key+"."+name+".command", "of %s the files are parsed, and no command's output", name)
+			}
 		}
 		if d.FileSD != nil {
 			for j, pattern := range d.FileSD.Files {

@@ -1,9 +1,11 @@
 package ownership
 
 import (
+	"io"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // accounts are the local user and group databases.
@@ -41,11 +43,22 @@ func (a accounts) private(gid, uid uint32) bool {
 
 func number(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
+// maxDatabase bounds what is read of a database, in bytes.
+const maxDatabase = 16 << 20
+
 // records returns the lines of a database with at least so many fields.
 func records(file string, least int) [][]string {
-	data, err := os.ReadFile(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // in a tree of others a pipe may stand there
 	if err != nil {
 		return nil // nothing is known, so nothing is private
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxDatabase))
+	if err != nil {
+		return nil
 	}
 	var all [][]string
 	for line := range strings.Lines(string(data)) {

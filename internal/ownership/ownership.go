@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -194,19 +193,22 @@ func (c component) problem(what, command string) error {
 }
 
 func userName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return id
+	return nameIn(local().passwd, uid)
 }
 
 func groupName(gid uint32) string {
-	id := strconv.FormatUint(uint64(gid), 10)
-	if g, err := user.LookupGroupId(id); err == nil {
-		return g.Name
+	return nameIn(local().group, gid)
+}
+
+// nameIn returns the name that a local database has for a number; else the number. Name services
+// are not asked: in the tree of another host their libraries would be that host's.
+func nameIn(database string, id uint32) string {
+	for _, fields := range records(database, 3) {
+		if fields[2] == number(id) {
+			return fields[0]
+		}
 	}
-	return id
+	return number(id)
 }
 
 // argument quotes a path so that a person can paste it.

@@ -35,6 +35,13 @@ var rules = []rule{
 	{pattern: regexp.MustCompile(`(?i)(\b(?:x-amz-)?signature=)[^\s"'&;,]+`)},
 	// --password value.
 	{pattern: regexp.MustCompile(`(?i)(--?[a-z0-9-]*` + keyWords + `[ \t]+)[^\s"']+`)},
+	// Passwords as openssl, keytool, sshpass and MySQL's programs take them.
+	{pattern: regexp.MustCompile(`(-pass(?:in|out|word)?[ \t]+["']?pass:)[^\s"']+`)},
+	{pattern: regexp.MustCompile(`(-(?:src|dest|new)?(?:store|key)pass[ \t]+["']?)[^\s"']+`)},
+	{pattern: regexp.MustCompile(`(\bsshpass[ \t]+-p[ \t]*["']?)[^\s"']+`)},
+	{pattern: regexp.MustCompile(`(\b(?:mysql|mysqladmin|mysqldump|mariadb|mariadb-admin)\b[^|;&\n]*[ \t]-p["']?)[^\s"']+`)},
+	{pattern: regexp.MustCompile(`(\bcurl\b[^|;&\n]*[ \t](?:-u|--user)[ \t=]*["']?[^\s"':]+:)[^\s"']+`)},
+	{pattern: regexp.MustCompile(`(?i)(\bx-[a-z0-9-]*(?:key|auth|secret)[a-z0-9-]*:[ \t]*)[^\s"']+`)},
 	// A JSON Web Token, and what Slack, GitHub, PagerDuty and AWS hand out.
 	{pattern: regexp.MustCompile(`()\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?`)},
 	{pattern: regexp.MustCompile(`()\b(?:xox[a-z]|xapp)-[A-Za-z0-9-]+`)},

@@ -29,6 +29,16 @@ func URL(address string) string {
 	return u.String()
 }
 
+// Path returns an address with its path hidden, too, where there is more than "/".
+func Path(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Path == "" || u.Path == "/" {
+		return URL(address)
+	}
+	u.Path, u.RawPath = "/"+hidden, ""
+	return URL(u.String())
+}
+
 // query keeps the names of parameters. One without a value may be a secret itself.
 func query(raw string) string {
 	parameters := strings.Split(raw, "&")

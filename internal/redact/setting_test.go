@@ -30,6 +30,22 @@ func TestURL(t *testing.T) {
 	}
 }
 
+func TestPath(t *testing.T) {
+	for _, tt := range []struct{ about, in, want string }{
+		{"a path that is the secret", "https://bob:hunter2@h:1/services/T0/hunter2?a=hunter2", "https://xxxxx@h:1/xxxxx?a=xxxxx"},
+		{"an escaped one", "https://h/hunter2%2Fhunter2", "https://h/xxxxx"},
+		{"what is hidden stays hidden", "https://h/xxxxx", "https://h/xxxxx"},
+		{"no path", "https://h", "https://h"},
+		{"an empty one", "https://h/", "https://h/"},
+		{"no URL", "https://h:port/hunter2", "xxxxx"},
+		{"nothing", "", ""},
+	} {
+		if got := redact.Path(tt.in); got != tt.want {
+			t.Errorf("%s: Path(%q) = %q, want %q", tt.about, tt.in, got, tt.want)
+		}
+	}
+}
+
 func TestHeaderAndSetting(t *testing.T) {
 	for _, tt := range []struct{ name, want string }{
 		{"Authorization", redact.Secret},

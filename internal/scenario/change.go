@@ -276,6 +276,7 @@ func (p *picture) acted(now time.Time, f actionForm, ran bool) {
 	}
 	p.sim.Acted(a)
 	if f.Do == certmedic.ActionRollback && f.Outcome == certmedic.OutcomeHealed {
+		p.back = true
 		p.lend(now)
 	}
 }

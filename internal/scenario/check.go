@@ -45,13 +45,13 @@ func (w *world) checkExpected(expected placed[expectForm]) (problems []error) {
 			problems = append(problems, w.checkWant(a))
 		}
 	}
-	return problems
+	return append(problems, f.checkMessages()...)
 }
 
 // idle tells that what is expected is there whatever happens.
 func idle(expected placed[expectForm]) error {
 	f := expected.value
-	counts := []int{length(f.Alerts), length(f.Pending), length(f.Notifications), length(f.Actions), -1, -1}
+	counts := []int{length(f.Alerts), length(f.Pending), length(f.Notifications), length(f.Actions), -1, -1, length(f.Slack), length(f.PagerDuty)}
 	if f.Events != nil {
 		counts[4] = len(*f.Events)
 	}
@@ -60,7 +60,7 @@ func idle(expected placed[expectForm]) error {
 	}
 	switch most := slices.Max(counts); {
 	case most < 0:
-		return expected.at.problem("it expects nothing: say which alerts, notifications, actions or events there are; [] for none")
+		return expected.at.problem("it expects nothing: say which alerts, notifications, actions, events or messages there are; [] for none")
 	case most == 0 && f.Some:
 		return expected.at.problem("none are expected, and there may be some: it cannot fail")
 	}
@@ -118,11 +118,18 @@ func (w *world) checkSubject(at place, name string) error {
 
 func (w *world) checkNever(n placed[neverForm]) error {
 	f := n.value.plain()
+	message, problem := f.checkMessage()
 	switch {
+	case problem != nil:
+		return problem
+	case message && f.Rule+f.Subject+string(f.Severity)+string(f.Action)+string(f.Notification) != "":
+		return n.at.problem("what is never sent stands by itself")
+	case f.most() < 0:
+		return n.at.problem("count_gt %d: a count is not negative", f.most())
+	case message:
+		return nil
 	case f.Rule+f.Subject+string(f.Severity)+string(f.Action)+string(f.Notification) == "":
-		return n.at.problem("what must never happen? {rule: NAME}, {action: KIND} or {notification: KIND}")
-	case f.CountGT < 0:
-		return n.at.problem("count_gt %d: a count is not negative", f.CountGT)
+		return n.at.problem("what must never happen? {rule: NAME}, {action: KIND}, {notification: KIND}, {slack: {op: OP}} or {pagerduty: {action: ACTION}}")
 	case f.Action != "" && !slices.Contains(certmedic.ActionKinds(), f.Action):
 		return n.at.problem("action %q is none of reload, redeploy, rollback, renew", f.Action)
 	case f.Notification != "" && !slices.Contains(alerting.Kinds(), f.Notification):

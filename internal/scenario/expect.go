@@ -42,6 +42,7 @@ func (p *play) expect(at place, want expectForm) {
 	p.expectActions(at, want)
 	p.expectEvents(at, want)
 	p.expectErrors(at, want)
+	p.expectMessages(at, want)
 }
 
 func (p *play) expectIncidents(at place, want expectForm) {
@@ -267,6 +268,10 @@ func (p *play) expectErrors(at place, want expectForm) {
 
 // never reports what must not have happened in the whole test.
 func (p *play) never(n placed[neverForm]) {
+	if message, _ := n.value.checkMessage(); message {
+		p.neverSent(n)
+		return
+	}
 	n.value = n.value.plain()
 	if n.value.Rule != "" {
 		if _, err := p.about(n.value.Rule); err != nil {

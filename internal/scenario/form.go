@@ -87,7 +87,7 @@ type stepForm struct {
 
 	Then       placed[changeForm]  `yaml:"then"`
 	Expect     *placed[expectForm] `yaml:"expect"`
-	SlackClick *raw                `yaml:"slack_click"`
+	SlackClick *placed[clickForm]  `yaml:"slack_click"`
 }
 
 // happens returns all that happens at the step: what stands under then, too.
@@ -168,8 +168,8 @@ type expectForm struct {
 	Events        *placedWords                `yaml:"events"`
 	Errors        *placedWords                `yaml:"errors"`
 
-	Slack     *raw `yaml:"slack"`
-	PagerDuty *raw `yaml:"pagerduty"`
+	Slack     *[]placed[slackForm] `yaml:"slack"`
+	PagerDuty *[]placed[pagerForm] `yaml:"pagerduty"`
 }
 
 type alertForm struct {
@@ -211,7 +211,7 @@ type wantForm struct {
 }
 
 // neverForm is what must not happen in the whole test: an incident that fires, an action
-// that is asked for, or a notification; with a count, not more often than that.
+// that is asked for, a notification, or a message; with a count, not more often than that.
 type neverForm struct {
 	Rule         string               `yaml:"rule"`
 	Subject      string               `yaml:"subject"`
@@ -219,6 +219,8 @@ type neverForm struct {
 	Action       certmedic.ActionKind `yaml:"action"`
 	Notification alerting.Kind        `yaml:"notification"`
 	Alert        *placed[firedForm]   `yaml:"alert"`
+	Slack        *placed[neverSlack]  `yaml:"slack"`
+	PagerDuty    *placed[neverPager]  `yaml:"pagerduty"`
 	CountGT      int                  `yaml:"count_gt"`
 }
 

@@ -18,6 +18,7 @@ type picture struct {
 	sim    *watchdog.Simulation
 	failed *failures
 	loans  int       // rollbacks so far
+	back   bool      // a rollback was told just now
 	turns  time.Time // of certmedic's clock; when a date of what is stored has passed; zero: none will
 }
 

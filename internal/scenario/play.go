@@ -40,7 +40,10 @@ func (t *test) check(start time.Time) (problems []error) {
 		}
 		last = time.Duration(*step.At)
 		w.now = start.Add(last)
-		problems = append(problems, step.refused(), w.change(step.happens()))
+		problems = append(problems, w.change(step.happens()))
+		if step.SlackClick != nil {
+			problems = append(problems, step.SlackClick.value.check(w, step.SlackClick.at))
+		}
 		if step.Expect != nil {
 			problems = append(problems, w.checkExpected(*step.Expect)...)
 		}
@@ -59,16 +62,6 @@ func (t *test) idle() error {
 		return t.at.problem("a test without steps: nothing happens, and nothing is judged")
 	case !expects && len(t.form.Never) == 0 && t.form.Waiting == "":
 		return t.at.problem("a test that expects nothing cannot fail: a step may `expect`, a test may say what happens `never`")
-	}
-	return nil
-}
-
-// refused tells that the messages of receivers cannot be expected.
-func (s *stepForm) refused() error {
-	for _, r := range []*raw{s.SlackClick, s.expected().Slack, s.expected().PagerDuty} {
-		if r != nil {
-			return placeOf(r.node).problem("expectations about a receiver's messages come with the receivers; expect `notifications` and `actions`")
-		}
 	}
 	return nil
 }
@@ -97,6 +90,11 @@ type play struct {
 	cover    *tallies
 	failed   []Failure
 	compiled []rules.Rule
+
+	teller         *teller           // nil where the test speaks of no messages
+	spoken         int               // up to where the teller heard of the log
+	slacked, paged int               // up to where messages were held against expected ones
+	keys           map[string]string // dedup keys, by what the story calls them
 }
 
 // happening is something that rules said, or that was seen, at a time.
@@ -107,6 +105,7 @@ type happening struct {
 	failing     string // a rule that cannot be asked from now on
 	why         string
 	transition  certmedic.Transition
+	news        watchdog.News // what people may be told of it, where the test speaks of messages
 }
 
 // judged reports whether it is something that rules said.
@@ -120,7 +119,12 @@ func (f *File) begin(t *test, all []rules.Rule, everyRound bool) (*play, error) 
 	}
 	p := &play{
 		test: t, file: f.Path, world: w, engine: rules.New(all), compiled: all, grid: grid{f.start, f.interval}, step: everyRound,
-		cover: newTallies(all), failing: map[string]map[string]string{},
+		cover: newTallies(all), failing: map[string]map[string]string{}, keys: map[string]string{},
+	}
+	if t.form.speaks() {
+		if p.teller, err = newTeller(w.wall(f.start)); err != nil {
+			return nil, err
+		}
 	}
 	for _, c := range w.certs {
 		seen := &picture{w: w, of: c, sim: watchdog.Simulate(c.config, p.engine, f.interval), failed: &failures{}}
@@ -144,12 +148,13 @@ func (p *play) note(certificate string, g glance) {
 	}
 	p.failing[certificate] = g.failing
 	for _, t := range g.transitions {
-		p.log = append(p.log, happening{at: g.at, certificate: certificate, transition: t})
+		p.log = append(p.log, happening{at: g.at, certificate: certificate, transition: t, news: p.newsOf(g.at, certificate, watchdog.NewsIncident, t)})
 	}
 }
 
 func (p *play) happened(at time.Time, certificate string, kind alerting.Kind) {
-	p.log = append(p.log, happening{at: at, certificate: certificate, event: kind})
+	news := p.newsOf(p.world.wall(at), certificate, watchdog.NewsKind(kind), certmedic.Transition{})
+	p.log = append(p.log, happening{at: at, certificate: certificate, event: kind, news: news})
 }
 
 // run plays the test to its end.
@@ -165,7 +170,7 @@ func (p *play) run(ctx context.Context) error {
 			p.look(p.world.start)
 		}
 		p.walk(at)
-		if err := p.turn(step.happens()); err != nil {
+		if err := p.take(ctx, s); err != nil {
 			return err
 		}
 		p.expect(s.at, step.expected())
@@ -213,6 +218,23 @@ func (p *play) walkers() []*walker {
 	return append(all, p.fleet)
 }
 
+// take has happen what a step says, and people told of it.
+func (p *play) take(ctx context.Context, s placed[stepForm]) error {
+	if err := p.speak(ctx); err != nil {
+		return err
+	}
+	if err := p.click(ctx, s); err != nil {
+		return err
+	}
+	if err := p.turn(s.value.happens()); err != nil {
+		return err
+	}
+	if err := p.speak(ctx); err != nil {
+		return err
+	}
+	return p.send(ctx, s.at)
+}
+
 // turn has the world change, and everybody look at it.
 func (p *play) turn(f changeForm) error {
 	if err := p.world.change(f); err != nil {
@@ -244,6 +266,10 @@ func (p *play) report(c *cert, at time.Time) {
 	}
 	for _, tell := range c.news {
 		tell(seen, now)
+	}
+	if seen.back {
+		seen.back = false
+		p.happened(at, c.config.Name, alerting.KindRolledBack)
 	}
 	c.unread, c.news = false, nil
 }

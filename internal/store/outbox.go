@@ -18,8 +18,29 @@ var _ alerting.Outbox = Outbox{}
 // Outbox returns the part of the state that alerting keeps.
 func (s *Store) Outbox() Outbox { return Outbox{s} }
 
-// Put keeps an entry durably; one with the same id is replaced.
-func (o Outbox) Put(e alerting.Entry) error { return o.s.put(bucketOutbox, e.ID, e) }
+// Put keeps entries durably, in one step; one with the same id is replaced.
+func (o Outbox) Put(entries ...alerting.Entry) error {
+	values := make([][]byte, 0, len(entries))
+	for _, e := range entries {
+		value, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("encoding %s %q: %w", bucketOutbox, e.ID, err)
+		}
+		values = append(values, value)
+	}
+	err := o.s.update(func(tx *bbolt.Tx) error {
+		for i, e := range entries {
+			if err := tx.Bucket([]byte(bucketOutbox)).Put([]byte(e.ID), values[i]); err != nil {
+				return fmt.Errorf("%q: %w", e.ID, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", bucketOutbox, err)
+	}
+	return nil
+}
 
 // Pending returns all entries that are not done.
 func (o Outbox) Pending() ([]alerting.Entry, error) {
@@ -70,5 +91,18 @@ func (o Outbox) Settle(d alerting.Delivery, done []string) error {
 	return nil
 }
 
-// Done forgets an entry; an unknown id is no error.
-func (o Outbox) Done(id string) error { return o.s.remove(bucketOutbox, id) }
+// Done forgets entries, in one step; an unknown id is no error.
+func (o Outbox) Done(ids ...string) error {
+	err := o.s.update(func(tx *bbolt.Tx) error {
+		for _, id := range ids {
+			if err := tx.Bucket([]byte(bucketOutbox)).Delete([]byte(id)); err != nil {
+				return fmt.Errorf("%q: %w", id, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("removing from %s: %w", bucketOutbox, err)
+	}
+	return nil
+}

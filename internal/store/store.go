@@ -51,10 +51,11 @@ const (
 	bucketLoans      = "loans"      // certificate → rollback.Loan
 	bucketApprovals  = "approvals"  // id → approval.Approval
 	bucketRehearsals = "rehearsals" // id (sorts by time) → certmedic.Action
+	bucketExercises  = "exercises"  // kind, receiver → Exercise
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketAcks, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketAcks, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals, bucketExercises}
 }
 
 // Store is the open state. It is safe for concurrent use.

@@ -1,11 +1,11 @@
 #!/bin/bash
-# boot.sh MNT HUB NUMBER NAME LAYER [DIR...]: become process 1 of the throwaway host NAME, the NUMBER-th of the network
+# boot.sh MNT HUB NUMBER NAME LAYER DISK [DIR...]: become process 1 of the throwaway host NAME, the NUMBER-th of the network
 # that process HUB holds. It is started in process, network, UTS and IPC namespaces of its own, and in a private copy
 # of the hub's mount namespace. The host is this machine's root file system under LAYER, if any, under a directory of its own
-# below MNT; each DIR is bound at its own path.
+# below MNT, which holds what the archive DISK has, if any, when it starts for the first time; each DIR is bound at its own path.
 set -euo pipefail
-mnt=$1 hub=$2 number=$3 name=$4 layer=$5
-shift 5
+mnt=$1 hub=$2 number=$3 name=$4 layer=$5 saved=$6
+shift 6
 disk=$mnt/hosts/$name root=$mnt/hosts/$name/root
 cgroup=$mnt/cgroup/certmedic-testhost-$hub/$name
 
@@ -21,6 +21,9 @@ ip link set eth0 up
 first=true
 [ -d "$disk" ] && first=false
 mkdir -p "$disk/up" "$disk/work" "$root" "$cgroup"
+if $first && [ -n "$saved" ]; then
+  tar --extract --file "$saved" --directory "$disk/up" --xattrs --xattrs-include='*' --numeric-owner
+fi
 mount -t overlay overlay -o "lowerdir=${layer:+$mnt/layers/$layer:}/,upperdir=$disk/up,workdir=$disk/work" "$root"
 
 # Devices and kernel settings of its own, or read-only: nothing that is written inside reaches the machine.
@@ -48,8 +51,8 @@ for dir in "$@"; do
 done
 
 # Services: none of the machine's own and none that came enabled with a package. What a test enables starts.
-if $first; then
-  echo "$name" >"$root/etc/hostname"
+$first && echo "$name" >"$root/etc/hostname"
+if $first && [ -z "$saved" ]; then
   rm -rf "$root"/etc/systemd/system/*.{wants,requires} "$root/usr/sbin/policy-rc.d"
   ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
   for unit in getty.target systemd-{logind,udevd}.service sys-kernel-{debug,tracing}.mount dev-hugepages.mount sys-fs-fuse-connections.mount; do

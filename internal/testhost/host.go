@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type Spec struct {
 	Name  string   // as the other hosts know it
 	Layer string   // a section of packages.txt; empty: the machine's own packages only
 	Binds []string // directories of the machine that the host shares, each at its own path
+	Disk  string   // a file of [Host.SaveDisk]: it starts with what that host had written; empty: with nothing
 }
 
 // Host is a host that runs, or ran until it was taken down.
@@ -63,7 +65,7 @@ func (h *Host) boot(spec Spec) error {
 	hub := strconv.Itoa(h.net.hub.pid())
 	args := []string{
 		"--target", hub, "--mount", "--", "unshare", "--mount", "bash", "-c", bootScript, "boot",
-		h.net.mnt, hub, strconv.Itoa(h.net.number(h.name)), h.name, spec.Layer,
+		h.net.mnt, hub, strconv.Itoa(h.net.number(h.name)), h.name, spec.Layer, spec.Disk,
 	}
 	cmd := exec.Command("nsenter", append(args, spec.Binds...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -205,6 +207,21 @@ func (h *Host) plug(state string) {
 	h.net.t.Helper()
 	if err := h.net.inHub("ip", "link", "set", fmt.Sprintf("host%d", h.net.number(h.name)), state); err != nil {
 		h.net.t.Fatalf("testhost: %v", err)
+	}
+}
+
+// SaveDisk switches the host off, as after a shutdown, and writes what it had written to its
+// disk into an archive of the machine, from which hosts of any network start: see [Spec]. They
+// have the same layer, and start the services that this one had enabled.
+func (h *Host) SaveDisk(file string) {
+	h.net.t.Helper()
+	h.Must(context.Background(), "systemctl stop multi-user.target; sync")
+	h.Down()
+	disk := filepath.Join(h.net.mnt, "hosts", h.name, "up")
+	err := h.net.inHub("tar", "--create", "--format=posix", "--file", file, "--directory", disk,
+		"--xattrs", "--xattrs-include=*", "--numeric-owner", ".")
+	if err != nil {
+		h.net.t.Fatalf("testhost: saving the disk of %q: %v", h.name, err)
 	}
 }
 

@@ -165,6 +165,28 @@ func TestHostComesBackWithItsDisk(t *testing.T) {
 	}
 }
 
+func TestHostStartsFromASavedDisk(t *testing.T) {
+	ctx := t.Context()
+	saved := filepath.Join(t.TempDir(), "disk.tar")
+	unit := "[Service]\nType=oneshot\nExecStart=touch /run/started\n[Install]\nWantedBy=multi-user.target\n"
+	first := testhost.New(t).Boot(testhost.Spec{Name: "first"})
+	first.WriteFile("/etc/systemd/system/mark.service", []byte(unit), 0o644)
+	first.Must(ctx, "systemctl enable --quiet mark; echo kept >/var/tmp/file; chmod 640 /var/tmp/file; touch -d '2026-01-02 03:04:05.678' /var/tmp/file; rm /etc/issue")
+	first.SaveDisk(saved)
+	if first.PID() != 0 {
+		t.Error("a host whose disk was saved still runs")
+	}
+
+	network := testhost.New(t)
+	for _, name := range []string{"second", "third"} {
+		h := network.Boot(testhost.Spec{Name: name, Disk: saved})
+		if got := h.Must(ctx, "hostname; cat /var/tmp/file; stat --format '%a %y' /var/tmp/file"); !strings.HasPrefix(got, name+"\nkept\n640 2026-01-02 03:04:05.678") {
+			t.Errorf("%s has\n%s", name, got)
+		}
+		h.Must(ctx, "test -e /run/started && test ! -e /etc/issue && echo own >/var/tmp/file")
+	}
+}
+
 // TestNothingIsLeft runs this test binary again as a test process that is killed, or
 // ends in order, while it has a host.
 func TestNothingIsLeft(t *testing.T) {

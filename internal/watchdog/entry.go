@@ -8,6 +8,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/store"
+	"github.com/certmedic/certmedic/probe/host/acmelog"
 	"github.com/certmedic/certmedic/remediate/approval"
 	"github.com/certmedic/certmedic/remediate/ledger"
 	"github.com/certmedic/certmedic/remediate/rollback"
@@ -40,6 +41,7 @@ type entry struct {
 	errors   map[string]string  // by rule, why it could not be asked at the last judgement
 	advice   advice             // of the CA
 	budget   []ledger.Remaining // what is left of its limits; empty: they are not known
+	attempt  *acmelog.Attempt   // how the client's log says that the last renewal went; nil: it does not tell
 
 	loan *rollback.Loan // the rollback that stands; nil: none does
 
@@ -48,6 +50,7 @@ type entry struct {
 	action *certmedic.Action // the last one that was journaled
 	ran    *certmedic.Action // the last one that was carried out, and not refused
 	judged time.Time
+	asked  *Ask // what is to be found out about it; nil: nothing
 	calm   bool // no rule had anything to say at the last judgement, nor waits for anything
 
 	rehearsals map[certmedic.ActionKind]*certmedic.Action // the last of each kind that says something

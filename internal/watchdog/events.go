@@ -320,6 +320,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		e.state, e.errors = old.state, old.errors // timers go on
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed = old.stored, old.problems, old.read, old.changed
+			e.attempt = old.attempt
 			e.memory.Stored, e.memory.Awaited, e.drifting = old.memory.Stored, old.memory.Awaited, maps.Clone(old.drifting)
 			if old.kept != nil {
 				e.kept = &watchedFile{Content: old.kept.Content} // to be judged anew, maybe for other roots

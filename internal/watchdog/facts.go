@@ -33,6 +33,7 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.actionFacts(&f.Certificate)
 	e.rehearsalFacts(&f.Certificate)
 	e.renewalFacts(&f.Certificate, now)
+	e.attemptFacts(&f.Certificate)
 	e.budgetFacts(&f.Certificate)
 	e.approvalFacts(&f.Certificate, now)
 	e.loanFacts(&f.Certificate, now)
@@ -238,6 +239,9 @@ func newer(served, stored certmedic.CertFacts) bool {
 // stranger says that nothing is done about a place that was never seen to serve a version
 // of this certificate.
 func (e *entry) stranger(at string) string {
+	if _, bound := e.memory.Bound[at]; bound {
+		return "" // as nearly all are: certificates have hundreds of places
+	}
 	endpoint, address, _ := strings.Cut(at, "|")
 	for _, ep := range e.cert.Endpoints {
 		if e.name(ep) == endpoint && e.bound(ep, address) {

@@ -102,6 +102,12 @@ func (s *Simulation) Wants() []certmedic.ActionKind {
 	return kinds
 }
 
+// News returns news about the certificate, as the daemon has them: of what kind, and of an incident
+// its transition.
+func (s *Simulation) News(at time.Time, kind NewsKind, t certmedic.Transition) News {
+	return News{Kind: kind, Time: at, Certificate: *s.e.cert, Transition: t, Leaf: s.e.leafOfInterest(), Names: s.e.stored.Names, Stage: s.e.stage()}
+}
+
 // View returns the picture as the daemon shows it to its exporter.
 func (s *Simulation) View() View { return s.e.view() }
 

@@ -35,7 +35,7 @@ type State interface {
 }
 
 // Options are what a [Watchdog] needs. Every field is required but Interval, Partial, Self,
-// Waits, Denied, Proven, Loans and Repaid.
+// Waits, Denied, Proven, Loans, Repaid and Diagnose.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
@@ -57,10 +57,11 @@ type Options struct {
 	Partial  bool          // discovery could not see everything that there is
 	Self     func() Self   // how certmedic itself is; nil: no rule about the fleet is asked
 
-	Waits  func(now time.Time, certificate string) (approval.Approval, bool) // the plan for a certificate that waits for a person; nil: nobody is asked
-	Denied func(spki certmedic.Fingerprint) bool                             // whether a key is on the deny list; nil: no list is known
-	Proven func(Proven)                                                      // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
-	Repaid func(certificate string)                                          // takes the certificates whose loan can end, more than once; nil: nobody does
+	Waits    func(now time.Time, certificate string) (approval.Approval, bool) // the plan for a certificate that waits for a person; nil: nobody is asked
+	Denied   func(spki certmedic.Fingerprint) bool                             // whether a key is on the deny list; nil: no list is known
+	Proven   func(Proven)                                                      // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
+	Diagnose func(certificate string, ask Ask)                                 // has a certificate diagnosed, for [Watchdog.Diagnosed], and returns at once; nil: nobody does
+	Repaid   func(certificate string)                                          // takes the certificates whose loan can end, more than once; nil: nobody does
 
 	Want  func(certificate string, wants []remediate.Want)
 	Nudge func(certificate string)
@@ -276,6 +277,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 		stored, _ := e.stored.Leaf()
 		w.o.Want(e.cert.Name, wants(e.state, stored.SHA256))
 	}
+	w.askLocked(e)
 	w.proveLocked(e, now)
 	w.repayLocked(e, now)
 	w.wakeLocked(e, now, result.Next)

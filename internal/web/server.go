@@ -152,7 +152,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	err := page.Render(w, page.Data{
 		Version: s.o.Version, Now: time.Now(), Views: openViews(status.Certificates), Actions: openActions(actions),
-		Acknowledged: lookedAfter(status.Acknowledged), Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
+		Acknowledged: lookedAfter(status.Acknowledged), Silences: s.o.Silences.Silences(false), Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
 	})
 	if err != nil {
 		s.o.Log.Error("page", "err", err)

@@ -82,7 +82,7 @@ func newServer(b *backend, login bool) *web.Server {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	}
 	return web.New(web.Options{
-		Backend: b, Acks: b, Approvals: b, Rehearser: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: func() bool { return login }, Version: "1", Log: slog.New(slog.DiscardHandler),
+		Backend: b, Acks: b, Silences: hushed{}, Approvals: b, Rehearser: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: func() bool { return login }, Version: "1", Log: slog.New(slog.DiscardHandler),
 	})
 }
 

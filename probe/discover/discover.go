@@ -1,6 +1,6 @@
 // Package discover finds out what there is to watch: on this host by reading the trees of
-// certbot and other clients, the configurations of nginx, apache and haproxy and the list of
-// listening sockets, and elsewhere by asking Prometheus' service discovery and DNS. It is
+// certbot and other clients, the configurations of nginx, apache, haproxy, postfix and dovecot
+// and the list of listening sockets, and elsewhere by asking Prometheus' service discovery and DNS. It is
 // called where no certificates are configured, to keep up with what is new, and to write a
 // first configuration. It changes nothing, and executes, connects to and asks only what it
 // is given the means for; what it cannot read becomes a finding and hides nothing else.
@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"github.com/certmedic/certmedic"
+	"github.com/certmedic/certmedic/probe/discover/dovecot"
+	"github.com/certmedic/certmedic/probe/discover/haproxy"
 	"github.com/certmedic/certmedic/probe/discover/listening"
+	"github.com/certmedic/certmedic/probe/discover/postfix"
 	"github.com/certmedic/certmedic/probe/discover/sd"
 	"github.com/certmedic/certmedic/probe/disk"
 )
@@ -24,6 +27,8 @@ type Options struct {
 	NginxConf   string    // nginx's main file, such as /etc/nginx/nginx.conf
 	ApacheConf  string    // apache's main file, such as /etc/apache2/apache2.conf
 	HAProxyConf string    // haproxy's file, such as /etc/haproxy/haproxy.cfg
+	PostfixConf string    // postfix's main.cf, such as /etc/postfix/main.cf; master.cf is beside it
+	DovecotConf string    // dovecot's main file, such as /etc/dovecot/dovecot.conf
 	Now         time.Time // the time of the reads
 
 	// NginxCommand is [nginx, -T], whose output is read in place of NginxConf; ApacheCommand
@@ -93,7 +98,9 @@ func Find(ctx context.Context, opts Options) (Result, []certmedic.Finding) {
 	}
 	h.bindServers(h.nginx(ctx, opts))
 	h.bindServers(h.apache(ctx, opts))
-	h.bindServers(h.haproxy(opts))
+	h.bindServers(h.parsed(opts.HAProxyConf, haproxy.Parse))
+	h.bindServers(h.parsed(opts.PostfixConf, postfix.Parse))
+	h.bindServers(h.parsed(opts.DovecotConf, dovecot.Parse))
 	h.addSockets(ctx, opts)
 	h.addTargets(ctx, opts)
 	h.addNames(ctx, opts)

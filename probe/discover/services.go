@@ -11,7 +11,6 @@ import (
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/probe/discover/apache"
 	"github.com/certmedic/certmedic/probe/discover/conf"
-	"github.com/certmedic/certmedic/probe/discover/haproxy"
 	"github.com/certmedic/certmedic/probe/discover/listening"
 	"github.com/certmedic/certmedic/probe/discover/nginx"
 	"github.com/certmedic/certmedic/probe/discover/sd"
@@ -46,12 +45,7 @@ func (h *host) nginx(ctx context.Context, opts Options) []conf.Server {
 		h.report(certmedic.FileUnreadable, err)
 		return servers
 	}
-	if opts.NginxConf == "" {
-		return nil
-	}
-	servers, err := nginx.Parse(opts.NginxConf)
-	h.report(certmedic.FileUnreadable, err)
-	return servers
+	return h.parsed(opts.NginxConf, nginx.Parse)
 }
 
 func (h *host) apache(ctx context.Context, opts Options) []conf.Server {
@@ -63,16 +57,15 @@ func (h *host) apache(ctx context.Context, opts Options) []conf.Server {
 		h.report(certmedic.FileUnreadable, err)
 		return servers
 	}
-	servers, err := apache.Parse(opts.ApacheConf)
-	h.report(certmedic.FileUnreadable, err)
-	return servers
+	return h.parsed(opts.ApacheConf, apache.Parse)
 }
 
-func (h *host) haproxy(opts Options) []conf.Server {
-	if opts.HAProxyConf == "" {
+// parsed reads a service's main file; none where it is not looked for.
+func (h *host) parsed(path string, parse func(string) ([]conf.Server, error)) []conf.Server {
+	if path == "" {
 		return nil
 	}
-	servers, err := haproxy.Parse(opts.HAProxyConf)
+	servers, err := parse(path)
 	h.report(certmedic.FileUnreadable, err)
 	return servers
 }

@@ -164,6 +164,25 @@ func TestHAProxy(t *testing.T) {
 		"shop certbot tls/127.0.0.1:443/shop.example.test\n2-twin.rsa files\n3-twin.ec files\n4-again files tls/127.0.0.1:443/again.example.test")
 }
 
+func TestMail(t *testing.T) {
+	tree := disktest.New(t)
+	tree.Issue("mail", []string{"mail.example.test"}, disktest.Options{})
+	tree.Issue("imap", []string{"imap.example.test"}, disktest.Options{})
+	dir := t.TempDir()
+	main := write(t, dir, "main.cf", "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = "+tree.Live("mail", "fullchain")+"\nsmtpd_tls_key_file = "+tree.Live("mail", "privkey")+"\n")
+	write(t, dir, "master.cf", "smtp inet n - n - - smtpd\nsmtps inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n")
+	dovecot := write(t, dir, "dovecot.conf", "protocols = imap\nssl_cert = <"+tree.Live("mail", "fullchain")+"\nssl_key = <"+tree.Live("mail", "privkey")+
+		"\nlocal_name imap.example.test {\n ssl_cert = <"+tree.Live("imap", "fullchain")+"\n ssl_key = <"+tree.Live("imap", "privkey")+"\n}\n")
+	opts := discover.Options{
+		CertbotDirs: []string{tree.ConfigDir}, PostfixConf: main, DovecotConf: dovecot, Protocols: []string{"smtp", "smtps", "imap", "imaps"},
+	}
+	expect(t, opts, "imap certbot imap/127.0.0.1:143/imap.example.test imaps/127.0.0.1:993/imap.example.test\n"+
+		"mail certbot smtp/127.0.0.1:25/mail.example.test smtps/127.0.0.1:465/mail.example.test imap/127.0.0.1:143/mail.example.test imaps/127.0.0.1:993/mail.example.test")
+	opts.PostfixConf = filepath.Join(dir, "gone.cf")
+	opts.DovecotConf = ""
+	expect(t, opts, "imap certbot\nmail certbot", "file_unreadable reading postfix's configuration")
+}
+
 func TestTreesOfOtherClients(t *testing.T) {
 	dir := t.TempDir()
 	text := combined(t, ecKey(t), "shop.example.test")

@@ -18,6 +18,7 @@ type CLIIni struct {
 	PreHook        Setting
 	PostHook       Setting
 	NoDirHooks     bool   // no-directory-hooks: renewal-hooks/ is not looked at
+	LogsDir        string // logs-dir; empty: it is not set
 	Server         string // the ACME directory that new certificates come from
 }
 
@@ -48,6 +49,8 @@ func ReadCLIIni(configDir string) (CLIIni, error) {
 			ini.PostHook = Setting{Values: []string{value}, Line: i + 1}
 		case "no-directory-hooks":
 			ini.NoDirHooks = value == "true" || value == "True" || value == "1"
+		case "logs-dir":
+			ini.LogsDir = value
 		case "server":
 			ini.Server = value
 		}

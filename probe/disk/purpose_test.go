@@ -123,7 +123,7 @@ func TestOneStandsForAllInAFile(t *testing.T) {
 // jks is a key store in Java's old form with a key for each pair.
 func (f forms) jks(t *testing.T, pairs ...*certtest.Pair) []byte {
 	t.Helper()
-	store := keystore.New()
+	store := keystore.New(keystore.WithOrderedAliases())
 	for i, p := range pairs {
 		der, err := x509.MarshalPKCS8PrivateKey(p.Key)
 		must(t, err)

@@ -178,6 +178,11 @@ func TestReadCLIIni(t *testing.T) {
 			}
 		})
 	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "cli.ini"), "logs-dir = /srv/log\nserver = https://ca.test/dir\n")
+	if ini, err := ReadCLIIni(dir); err != nil || ini.LogsDir != "/srv/log" || ini.Server != "https://ca.test/dir" {
+		t.Errorf("of its folders and its CA it says %+v, %v", ini, err)
+	}
 	if ini, err := ReadCLIIni(t.TempDir()); err != nil || ini.DeployHook != "" {
 		t.Errorf("a missing cli.ini gave %+v, %v", ini, err)
 	}

@@ -27,6 +27,7 @@ type plan struct {
 	rules  string // a file of rules beside the shipped ones; empty: none
 	adjust string // changes to the shipped rules, in YAML; empty: none
 	limits string // further settings of `remediation`, in YAML; empty: as they are by default
+	tells  string // further receivers, in YAML; empty: none
 }
 
 // watch configures certmedic, starts it as the service that it ships, and waits until it
@@ -52,6 +53,9 @@ func (w *world) configure(p plan) {
 	if p.limits != "" {
 		p.limits = ", " + p.limits
 	}
+	if p.tells != "" {
+		p.tells = ", " + p.tells
+	}
 	w.WriteFile(configFile, fmt.Appendf(nil, `remediation: {mode: %s%s}
 probe: {interval: 2s}
 certificates:
@@ -60,8 +64,8 @@ certificates:
     endpoints: [{address: "%s:443"}]
     remediation: {mode: auto, allow: [%s]}
 %s%salerting:
-  receivers: [{name: log, log: {}}, {name: hook, webhook: {url: "%s"}}]
-`, p.mode, p.limits, name, domain, domain, cmp.Or(p.allow, "redeploy"), p.deploy, p.rules, w.alerts.url), 0o644)
+  receivers: [{name: log, log: {}}, {name: hook, webhook: {url: "%s"}}%s]
+`, p.mode, p.limits, name, domain, domain, cmp.Or(p.allow, "redeploy"), p.deploy, p.rules, w.alerts.url, p.tells), 0o644)
 }
 
 // start starts certmedic by the unit that it ships.
@@ -171,7 +175,8 @@ func (w *world) awaitEvidence(rule, command, how, output string) {
 	}
 	w.await("the webhook heard of "+rule, patience, 100*time.Millisecond, func() bool { return len(w.alerts.about(rule)) > 0 })
 	for to, evidence := range map[string][]certmedic.Evidence{"a person": all[at].Evidence, "the webhook": w.alerts.about(rule)[0].Evidence} {
-		if len(evidence) != 2 || evidence[0].Source != command || evidence[0].Line != how || !strings.Contains(evidence[1].Line, output) {
+		i := slices.IndexFunc(evidence, func(e certmedic.Evidence) bool { return e.Source == command && e.Line == how })
+		if i < 0 || i+1 == len(evidence) || !strings.Contains(evidence[i+1].Line, output) {
 			w.t.Errorf("the evidence of %s for %s is %+v, want %s, %s, and %q", rule, to, evidence, command, how, output)
 		}
 	}

@@ -112,7 +112,7 @@ func (w *world) copyTree(folder string) {
 func TestFiveServicesOfOneCertificate(t *testing.T) {
 	t.Parallel()
 	w := newStack(t)
-	w.must("systemctl start apache2 haproxy postfix dovecot")
+	w.must("postconf -e max_use=1; systemctl start apache2 haproxy postfix dovecot") // each client of postfix meets a new process
 	var destinations, order []string
 	for _, s := range services() {
 		destinations = append(destinations, s.destination())
@@ -140,8 +140,10 @@ func TestFiveServicesOfOneCertificate(t *testing.T) {
 		t.Errorf("the old files are not back. Before:\n%s\nafter:\n%s", before, after)
 	}
 	w.checkServed(version, services())
-	if got := w.reloads()[reloaded+len(order):]; len(got) > 0 {
-		t.Errorf("%q were reloaded although nginx refuses its configuration", got)
+	for _, got := range w.reloads()[reloaded+len(order):] {
+		if got != "postfix" { // it reads its files for each process that it starts, and is reloaded where one of them saw the new ones
+			t.Errorf("%s was reloaded although nginx refuses its configuration", got)
+		}
 	}
 
 	w.must("rm /etc/nginx/conf.d/broken.conf")

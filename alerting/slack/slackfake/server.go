@@ -33,6 +33,8 @@ type Options struct {
 	Every time.Duration // a channel takes a message so often; 0: 1 s
 	Burst int           // messages that a channel takes at once; 0: 2
 	Tiers bool          // counts calls a minute for the methods that have a tier
+
+	Minute time.Duration // in which the calls of a tier are counted; 0: a minute
 }
 
 // Server is the fake. The exported fields are set by [New] and do not change.
@@ -101,6 +103,7 @@ func New(options Options) *Server {
 // works where time is not real, too.
 func Unstarted(options Options) *Server {
 	options.Every, options.Burst = cmp.Or(options.Every, time.Second), cmp.Or(options.Burst, 2)
+	options.Minute = cmp.Or(options.Minute, time.Minute)
 	s := &Server{
 		URL: "http://slack.invalid", Token: "xoxb-0000-fake-bot-token", AppToken: "xapp-1-fake-app-token",
 		SigningSecret: "fake-signing-secret", Channel: "C0CERTS001",
@@ -359,10 +362,10 @@ func (s *Server) tier(method string) error {
 		return nil
 	}
 	now := time.Now()
-	calls := slices.DeleteFunc(s.calls[method], func(t time.Time) bool { return now.Sub(t) >= time.Minute })
+	calls := slices.DeleteFunc(s.calls[method], func(t time.Time) bool { return now.Sub(t) >= s.options.Minute })
 	if len(calls) >= most {
 		s.calls[method] = calls
-		return limited{calls[0].Add(time.Minute).Sub(now)}
+		return limited{calls[0].Add(s.options.Minute).Sub(now)}
 	}
 	s.calls[method] = append(calls, now)
 	return nil

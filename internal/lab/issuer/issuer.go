@@ -152,14 +152,14 @@ func (r run) save(lineage string, version tree.Version, request Request) error {
 	if _, err := r.Tree.Save(lineage, version); err != nil {
 		return fmt.Errorf("saving %q: %w", lineage, err)
 	}
-	if err := r.Tree.WriteConf(lineage, params(request)); err != nil {
+	if err := r.Tree.WriteConf(lineage, r.params(request)); err != nil {
 		return err
 	}
 	return r.deployHooks(lineage, request)
 }
 
 // params returns the renewal parameters that certbot would keep for the request.
-func params(request Request) []tree.Param {
+func (r run) params(request Request) []tree.Param {
 	account := md5.Sum([]byte(request.Server)) // certbot's account names look like this
 	kept := []tree.Param{
 		{Key: "account", Value: hex.EncodeToString(account[:])},
@@ -168,6 +168,9 @@ func params(request Request) []tree.Param {
 		{Key: "key_type", Value: "ecdsa"},
 		{Key: "http01_port", Value: fmt.Sprint(request.HTTPPort)},
 		{Key: "http01_address", Value: httpHost},
+		{Key: "config_dir", Value: r.Tree.ConfigDir},
+		{Key: "work_dir", Value: r.Tree.WorkDir},
+		{Key: "logs_dir", Value: r.Tree.LogsDir},
 	}
 	if request.DeployHook != "" {
 		kept = append(kept, tree.Param{Key: "renew_hook", Value: request.DeployHook})

@@ -26,6 +26,7 @@ type model struct {
 	Cards     []card
 	Brief     []card
 	Incidents []incident
+	Silences  []quiet
 	Actions   []action
 }
 
@@ -102,6 +103,7 @@ func newModel(d Data) model {
 	m := model{
 		Version: d.Version, Still: d.Still, Now: at(d.Now, d.Now), Status: certmedic.StatusOK,
 		Headline: headline(d.Views), Tally: tallies(d.Views), Degraded: d.Degraded,
+		Silences: d.quiets(),
 	}
 	shown := map[string]bool{}
 	for i, v := range d.Views {

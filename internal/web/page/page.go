@@ -22,6 +22,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/alerting"
+	"github.com/certmedic/certmedic/alerting/silence"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
@@ -38,6 +39,7 @@ type Data struct {
 	Degraded  []string             // what certmedic itself cannot do now, in sentences
 	// Acknowledged is who looks after what fires, by the dedup key of its incidents.
 	Acknowledged map[string]alerting.Ack
+	Silences     []silence.Silence // that hold now, the newest first
 
 	Still bool // the page does not load itself again every few seconds
 }

@@ -142,6 +142,19 @@ func TestRender(t *testing.T) {
 			nil,
 		},
 		{
+			"an incident says its cause, with the fix as it is to be pasted", at(func(v *watchdog.View) {
+				v.Incidents[0].Cause, v.Incidents[0].CauseSummary = certmedic.CauseHookFailed, "The deploy hook \"<b>\" failed."
+				v.Incidents[0].Fix = "# mend it, then\ncertmedic redeploy shop && echo '<b>'"
+			}),
+			[]string{"Cause: The deploy hook \"<b>\" failed (hook_failed)", "# mend it, then certmedic redeploy shop && echo '<b>'"},
+			nil,
+		},
+		{
+			"an incident without a diagnosis claims no cause", at(func(*watchdog.View) {}),
+			nil,
+			[]string{"Cause:"},
+		},
+		{
 			"a version that some addresses serve stopped after loaded", at(func(v *watchdog.View) { v.Stage = certmedic.StageLoaded }),
 			[]string{"loaded , stopped here", "deployed , reached", "some addresses serve the new version"},
 			nil,

@@ -31,6 +31,19 @@ func Parse(path string) ([]conf.Server, error) {
 	return parse(path, conf.OnDisk(), status{})
 }
 
+// Read is [Parse] with everything else that the files say, but for sections whose condition
+// does not hold and for code (<Perl>).
+func Read(path string) conf.Reading {
+	files := conf.OnDisk()
+	p := newParser(path, files)
+	servers, err := p.read(path, status{})
+	mistakes := p.problems.Mistakes()
+	if err != nil {
+		mistakes = []conf.Mistake{{File: path, Err: err}}
+	}
+	return conf.Reading{Servers: servers, Directives: p.directives, Files: files.Paths(), Mistakes: mistakes}
+}
+
 // ParseWith is [Parse] with what `apachectl -S` printed: the server's folder, the names that
 // are defined on its command line, the virtual hosts that it has, and which of them are the
 // default. The certificates are those of the files, for the output does not name them.
@@ -43,7 +56,16 @@ func ParseWith(path string, output []byte) ([]conf.Server, error) {
 }
 
 func parse(path string, files *conf.Files, known status) ([]conf.Server, error) {
-	p := &parser{
+	p := newParser(path, files)
+	servers, err := p.read(path, known)
+	if err != nil {
+		return nil, err
+	}
+	return servers, p.problems.Err()
+}
+
+func newParser(path string, files *conf.Files) *parser {
+	return &parser{
 		files:   files,
 		root:    filepath.Dir(path),
 		vars:    map[string]string{},
@@ -51,6 +73,10 @@ func parse(path string, files *conf.Files, known status) ([]conf.Server, error) 
 		macros:  map[string]macro{},
 		main:    &host{file: path, line: 1},
 	}
+}
+
+// read reads the main file; the error is that there is none.
+func (p *parser) read(path string, known status) ([]conf.Server, error) {
 	p.environment(p.root)
 	if filepath.Base(p.root) == "conf" { // ServerRoot/conf/httpd.conf
 		p.root = filepath.Dir(p.root)
@@ -63,8 +89,8 @@ func parse(path string, files *conf.Files, known status) ([]conf.Server, error) 
 	if err != nil {
 		return nil, fmt.Errorf("reading apache's configuration: %w", err)
 	}
-	p.readText(path, text, p.main, 0)
-	return p.servers(known), p.problems.Err()
+	p.readText(place{path: path}, text, p.main)
+	return p.servers(known), nil
 }
 
 // parser gathers virtual hosts over all files.
@@ -79,6 +105,8 @@ type parser struct {
 	listens  []listen
 	lines    int
 	problems conf.Problems
+
+	directives []conf.Directive
 }
 
 // host is a virtual host, or the main server, with the settings that count here.
@@ -104,6 +132,13 @@ type place struct {
 	path  string
 	depth int  // of includes and macros
 	macro bool // in a macro that is used
+	in    *conf.Section
+}
+
+// origin is the place of a directive that includes files.
+type origin struct {
+	path string
+	line int
 }
 
 // section is an open section. Directives of a section that is off are passed over.
@@ -111,16 +146,15 @@ type section struct {
 	name string // in lower case
 	line int
 	host *host
+	in   *conf.Section // itself
 	off  bool
 }
 
-func (p *parser) readText(path, text string, h *host, depth int) {
-	p.readLines(place{path: path, depth: depth}, splitLines(text), h)
-}
+func (p *parser) readText(at place, text string, h *host) { p.readLines(at, splitLines(text), h) }
 
 // readLines reads directives and sections. Sections never go on in another file.
 func (p *parser) readLines(at place, lines []line, h *host) {
-	open := []section{{host: h}}
+	open := []section{{host: h, in: at.in}}
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
 		if p.lines++; p.lines > maxLines {
@@ -135,11 +169,12 @@ func (p *parser) readLines(at place, lines []line, h *host) {
 			i += p.defineMacro(at, lines[i:], inner.off)
 		case strings.HasPrefix(l.text, "<"):
 			if len(open) > maxNesting {
-				p.problems.At(at.path, l.number, "sections are nested more than %d deep", maxNesting)
+				p.problems.Limit(at.path, l.number, "sections are nested more than %d deep", maxNesting)
 				return
 			}
 			open = p.openSection(at, l, open)
 		case !inner.off:
+			at.in = inner.in
 			p.directive(at, l, inner.host)
 		}
 	}
@@ -150,7 +185,7 @@ func (p *parser) readLines(at place, lines []line, h *host) {
 
 func (p *parser) tooManyLines(at place, l line) {
 	if p.lines == maxLines+1 {
-		p.problems.At(at.path, l.number, "not read on: the configuration has more than %d lines", maxLines)
+		p.problems.Limit(at.path, l.number, "not read on: the configuration has more than %d lines", maxLines)
 	}
 }
 
@@ -164,7 +199,8 @@ func (p *parser) closeSection(at place, l line, open []section) []section {
 }
 
 // openSection appends the section that a line opens. Those that are not named here (such
-// as Directory and Location) hold no virtual hosts and no certificates.
+// as Directory and Location) hold no virtual hosts and no certificates: what they say is
+// that of no host.
 func (p *parser) openSection(at place, l line, open []section) []section {
 	words := p.words(strings.TrimSuffix(l.text[1:], ">"))
 	if len(words) == 0 {
@@ -176,14 +212,20 @@ func (p *parser) openSection(at place, l line, open []section) []section {
 	if s.off {
 		return append(open, s)
 	}
+	s.in = &conf.Section{Name: words[0], Args: words[1:], File: at.path, Line: l.number, Outer: outer.in}
+	p.directives = append(p.directives, conf.Directive{
+		Name: words[0], Args: words[1:], In: outer.in, Opens: s.in, File: at.path, Line: l.number,
+	})
 	switch args := words[1:]; s.name {
 	case "ifmodule", "ifdefine", "ifversion", "iffile":
 		s.off = len(args) == 0 || !p.holds(s.name, args)
 	case "virtualhost":
 		s.host = &host{addresses: args, file: at.path, line: l.number, macro: at.macro}
 		p.hosts = append(p.hosts, s.host)
-	default:
+	case "perl":
 		s.off = true
+	default:
+		s.host = &host{}
 	}
 	return append(open, s)
 }
@@ -218,6 +260,10 @@ func (p *parser) loaded(module string) bool {
 
 func (p *parser) directive(at place, l line, h *host) {
 	words := p.words(l.text)
+	if len(words) == 0 { // of a macro, whose parameter is empty
+		return
+	}
+	p.directives = append(p.directives, conf.Directive{Name: words[0], Args: words[1:], In: at.in, File: at.path, Line: l.number})
 	if len(words) < 2 {
 		return
 	}
@@ -283,34 +329,35 @@ func (p *parser) includeOptional(at place, l line, pattern string, h *host) bool
 		p.problems.At(at.path, l.number, "include %q: %w", pattern, err)
 		return true
 	}
+	from := origin{path: at.path, line: l.number}
 	for _, path := range paths {
-		p.includePath(place{path: path, depth: at.depth + 1}, h, fmt.Sprintf("%s:%d", at.path, l.number))
+		p.includePath(place{path: path, depth: at.depth + 1, in: at.in}, h, from)
 	}
 	return len(paths) > 0
 }
 
 // includePath reads a file, or the files of a folder and of those in it. From is the
 // directive's place.
-func (p *parser) includePath(at place, h *host, from string) {
+func (p *parser) includePath(at place, h *host, from origin) {
 	if at.depth > conf.MaxDepth {
-		p.problems.Add(fmt.Errorf("%s: files include each other more than %d deep", from, conf.MaxDepth))
+		p.problems.Limit(from.path, from.line, "files include each other more than %d deep", conf.MaxDepth)
 		return
 	}
 	if !p.files.IsDir(at.path) {
 		text, err := p.files.Read(at.path)
 		if err != nil {
-			p.problems.Add(fmt.Errorf("%s: include: %w", from, err))
+			p.problems.At(from.path, from.line, "include: %w", err)
 			return
 		}
-		p.readText(at.path, text, h, at.depth)
+		p.readText(place{path: at.path, depth: at.depth, in: at.in}, text, h)
 		return
 	}
 	paths, err := p.files.List(at.path)
 	if err != nil {
-		p.problems.Add(fmt.Errorf("%s: include: %w", from, err))
+		p.problems.At(from.path, from.line, "include: %w", err)
 	}
 	for _, path := range paths {
-		p.includePath(place{path: path, depth: at.depth + 1}, h, from)
+		p.includePath(place{path: path, depth: at.depth + 1, in: at.in}, h, from)
 	}
 }
 

@@ -49,12 +49,12 @@ func (p *parser) useMacro(at place, l line, words []string, h *host) {
 		p.problems.At(at.path, l.number, "macro %q takes %d parameters", words[0], len(m.params))
 		return
 	case at.depth >= conf.MaxDepth:
-		p.problems.At(at.path, l.number, "macros use each other more than %d deep", conf.MaxDepth)
+		p.problems.Limit(at.path, l.number, "macros use each other more than %d deep", conf.MaxDepth)
 		return
 	}
 	lines, ok := m.expand(words[1:])
 	if !ok {
-		p.problems.At(at.path, l.number, "macro %q makes a line of more than %d bytes, or more than %d in all", words[0], conf.MaxValue, maxExpanded)
+		p.problems.Limit(at.path, l.number, "macro %q makes a line of more than %d bytes, or more than %d in all", words[0], conf.MaxValue, maxExpanded)
 		return
 	}
 	p.readLines(place{path: m.path, depth: at.depth + 1, macro: true}, lines, h)

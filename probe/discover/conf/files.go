@@ -25,9 +25,10 @@ const (
 // Files reads the files of one configuration, within bounds. A file that is read twice
 // counts twice, so that files which include each other come to an end.
 type Files struct {
-	dump map[string]string // nil: the files are on disk
-	read int
-	size int
+	dump  map[string]string // nil: the files are on disk
+	read  int
+	size  int
+	paths []string
 }
 
 // OnDisk returns the files of this host.
@@ -54,8 +55,14 @@ func (f *Files) Read(path string) (string, error) {
 	if f.size += len(text); f.size > maxTotal {
 		return "", fmt.Errorf("%s: not read: the configuration is larger than %d bytes", path, maxTotal)
 	}
+	if !slices.Contains(f.paths, path) {
+		f.paths = append(f.paths, path)
+	}
 	return text, nil
 }
+
+// Paths returns the files that were read, each once, in the order of the first reads.
+func (f *Files) Paths() []string { return slices.Clone(f.paths) }
 
 func (f *Files) text(path string) (string, error) {
 	if f.dump != nil {

@@ -34,8 +34,26 @@ func (p *Problems) Add(err error) {
 
 // At records a mistake at a line of a file; format is that of [fmt.Errorf].
 func (p *Problems) At(file string, line int, format string, args ...any) {
-	p.Add(fmt.Errorf("%s:%d: %w", file, line, fmt.Errorf(format, args...)))
+	p.Add(&placed{file: file, line: line, err: fmt.Errorf(format, args...)})
 }
+
+// Limit records, as [Problems.At] does, that a configuration was not read on at a line because
+// of a bound that the service itself need not have.
+func (p *Problems) Limit(file string, line int, format string, args ...any) {
+	p.Add(&placed{file: file, line: line, err: fmt.Errorf(format, args...), limit: true})
+}
+
+// placed is a mistake that is at a line of a file.
+type placed struct {
+	file  string
+	line  int
+	err   error
+	limit bool
+}
+
+func (p *placed) Error() string { return fmt.Sprintf("%s:%d: %v", p.file, p.line, p.err) }
+
+func (p *placed) Unwrap() error { return p.err }
 
 // Err joins the mistakes, one on each line; nil where there are none.
 func (p *Problems) Err() error {

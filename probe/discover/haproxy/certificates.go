@@ -34,7 +34,7 @@ func (p *parser) addCertificates(out []conf.Server, b bind, path string, names [
 func (p *parser) add(out []conf.Server, b bind, names []string, pairs ...conf.Pair) []conf.Server {
 	if p.count++; p.count > maxCertificates {
 		if p.count == maxCertificates+1 {
-			p.problems.At(b.file, b.line, "not read on: there are more than %d certificates", maxCertificates)
+			p.problems.Limit(b.file, b.line, "not read on: there are more than %d certificates", maxCertificates)
 		}
 		return out
 	}

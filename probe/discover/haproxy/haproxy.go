@@ -31,17 +31,51 @@ func Parse(path string) ([]conf.Server, error) {
 	return parse(path, conf.OnDisk())
 }
 
+// Read is [Parse] with everything else that the files say. What stands in a branch of a
+// condition has that as its section. Where path is a folder, its files are read in the order
+// of their names, as with HAProxy's -f.
+func Read(path string) conf.Reading {
+	files := conf.OnDisk()
+	p := &parser{files: files, folder: filepath.Dir(path), env: map[string]string{}}
+	mistakes := []conf.Mistake{}
+	if err := p.read(path); err != nil {
+		mistakes = []conf.Mistake{{File: path, Err: err}}
+	}
+	servers := p.servers()
+	return conf.Reading{Servers: servers, Directives: p.directives, Files: files.Paths(), Mistakes: append(mistakes, p.problems.Mistakes()...)}
+}
+
 func parse(path string, files *conf.Files) ([]conf.Server, error) {
 	p := &parser{files: files, folder: filepath.Dir(path), env: map[string]string{}}
+	if err := p.read(path); err != nil {
+		return nil, err
+	}
+	return p.servers(), p.problems.Err()
+}
+
+// read reads the main file and the folder beside it; the error is that there is no main file.
+func (p *parser) read(path string) error {
+	if p.files.IsDir(path) {
+		p.folder = path
+		p.readFolder(path)
+		return nil
+	}
 	text, err := p.files.Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading haproxy's configuration: %w", err)
+		return fmt.Errorf("reading haproxy's configuration: %w", err)
 	}
 	p.readText(path, text)
 	if more := filepath.Join(p.folder, "conf.d"); p.files.IsDir(more) {
 		p.readFolder(more)
 	}
-	return p.servers(), p.problems.Err()
+	return nil
+}
+
+// sections are the words that begin one. Those that are not named here hold neither bind lines
+// nor crt-base.
+var sections = []string{
+	"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program",
+	"http-errors", "ring", "log-forward", "cache", "fcgi-app", "crt-store", "traces", "log-profile", "acme",
 }
 
 // parser gathers bind lines over all files.
@@ -53,6 +87,8 @@ type parser struct {
 	binds    []bind
 	count    int // of certificates
 	problems conf.Problems
+
+	directives []conf.Directive
 }
 
 // bind is a bind line with ssl.
@@ -84,25 +120,49 @@ func (p *parser) readFolder(dir string) {
 
 // readText reads the sections of one file; none goes on in another.
 func (p *parser) readText(path, text string) {
-	section, number := "", 0
+	var in *conf.Section
+	number := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		number++
 		words, err := splitWords(strings.TrimRight(line, "\r\n"), p.env)
 		if err != nil {
-			p.problems.At(path, number, "%w", err)
+			p.problems.At(path, number, "%v", err)
 		}
 		if len(words) == 0 {
 			continue
 		}
+		d := conf.Directive{Name: words[0], Args: words[1:], In: in, File: path, Line: number}
+		in = p.section(&d)
+		p.directives = append(p.directives, d)
+		section := in.Within(sections...)
 		switch {
-		case isSection(words[0]):
-			section = words[0]
-		case section == "global" && len(words) > 1:
+		case section == nil || d.Opens != nil || len(words) == 1:
+		case section.Name == "global":
 			p.global(words)
-		case words[0] == "bind" && (section == "frontend" || section == "listen") && len(words) > 1:
+		case words[0] == "bind" && (section.Name == "frontend" || section.Name == "listen"):
 			p.bind(words[1:], path, number)
 		}
 	}
+}
+
+// section returns the section behind a directive, and notes the one that it opens. Sections
+// end where another begins, and branches of conditions where their line says so.
+func (p *parser) section(d *conf.Directive) *conf.Section {
+	opened := &conf.Section{Name: d.Name, Args: d.Args, File: d.File, Line: d.Line}
+	branch := d.In.Within(".if")
+	switch {
+	case slices.Contains(sections, d.Name):
+		opened.Outer = branch
+		d.In = branch
+	case d.Name == ".if":
+		opened.Outer = d.In
+	case d.Name == ".endif" && branch != nil:
+		return behind(branch, d.In)
+	default:
+		return d.In
+	}
+	d.Opens = opened
+	return opened
 }
 
 func (p *parser) global(words []string) {
@@ -118,13 +178,15 @@ func (p *parser) global(words []string) {
 	}
 }
 
-// isSection reports whether a word begins a section. Those that are not named here hold
-// neither bind lines nor crt-base.
-func isSection(word string) bool {
-	return slices.Contains([]string{
-		"global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "mailers", "userlist", "program",
-		"http-errors", "ring", "log-forward", "cache", "fcgi-app", "crt-store", "traces", "log-profile", "acme",
-	}, word)
+// behind returns the section that goes on behind a condition: the one that stood before it, or
+// the one that began in it.
+func behind(branch, in *conf.Section) *conf.Section {
+	if in == branch {
+		return branch.Outer
+	}
+	began := *in
+	began.Outer = branch.Outer
+	return &began
 }
 
 // bind records a line `bind ADDRESS[,ADDRESS...] [PARAMETER...]` that has ssl.

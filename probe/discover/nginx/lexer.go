@@ -1,9 +1,6 @@
 package nginx
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // token is a word, or one of the signs ; { }.
 type token struct {
@@ -14,6 +11,12 @@ type token struct {
 
 func (t token) is(sign string) bool { return !t.quoted && t.text == sign }
 
+// unended is a quote or a block that begins at a line and does not end.
+type unended struct {
+	what string
+	line int
+}
+
 // lexer splits a configuration file into tokens as nginx does.
 type lexer struct {
 	text string
@@ -22,7 +25,7 @@ type lexer struct {
 }
 
 // next returns the next token, and whether there was one.
-func (l *lexer) next() (token, bool, error) {
+func (l *lexer) next() (token, bool, *unended) {
 	l.skipBlank()
 	if l.at >= len(l.text) {
 		return token{}, false, nil
@@ -60,7 +63,7 @@ func (l *lexer) skipBlank() {
 	}
 }
 
-func (l *lexer) quotedWord(quote byte) (string, error) {
+func (l *lexer) quotedWord(quote byte) (string, *unended) {
 	start := l.line
 	l.at++
 	var word strings.Builder
@@ -78,7 +81,7 @@ func (l *lexer) quotedWord(quote byte) (string, error) {
 		}
 		word.WriteByte(c)
 	}
-	return "", fmt.Errorf("%d: the quote that begins here does not end", start)
+	return "", &unended{what: "quote", line: start}
 }
 
 // escaped reads what follows a backslash. nginx keeps the backslash before anything
@@ -122,7 +125,7 @@ func (l *lexer) word() string {
 }
 
 // skipCode passes over the body of a Lua block, whose opening brace was read.
-func (l *lexer) skipCode() error {
+func (l *lexer) skipCode() *unended {
 	start := l.line
 	for depth := 1; l.at < len(l.text); l.at++ {
 		switch c := l.text[l.at]; c {
@@ -142,7 +145,7 @@ func (l *lexer) skipCode() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%d: the block that begins here does not end", start)
+	return &unended{what: "block", line: start}
 }
 
 // skipLuaString stops at the closing quote, or before the line's end.

@@ -21,7 +21,22 @@ const maxNesting = 100
 // from the main file's folder, as nginx means them. The servers are returned in the
 // order in which they are written; the error joins every mistake, each with file:line.
 func Parse(path string) ([]conf.Server, error) {
-	return parse(path, conf.OnDisk())
+	p, err := parse(path, conf.OnDisk())
+	if err != nil {
+		return nil, err
+	}
+	return p.servers(), p.problems.Err()
+}
+
+// Read is [Parse] with everything else that the files say. Directives within Lua's code are
+// none.
+func Read(path string) conf.Reading {
+	files := conf.OnDisk()
+	p, err := parse(path, files)
+	if err != nil {
+		return conf.Reading{Mistakes: []conf.Mistake{{File: path, Err: err}}}
+	}
+	return conf.Reading{Servers: p.servers(), Directives: p.directives, Files: files.Paths(), Mistakes: p.problems.Mistakes()}
 }
 
 // ParseDump reads what `nginx -T` printed, which is every file of the configuration behind
@@ -32,7 +47,11 @@ func ParseDump(output []byte) ([]conf.Server, error) {
 	if main == "" {
 		return nil, errors.New("reading nginx's configuration: the output of nginx -T holds none")
 	}
-	return parse(main, conf.InDump(texts))
+	p, err := parse(main, conf.InDump(texts))
+	if err != nil {
+		return nil, err
+	}
+	return p.servers(), p.problems.Err()
 }
 
 // sections splits the output of nginx -T into files, and returns the main file's path.
@@ -59,14 +78,14 @@ func sections(output string) (texts map[string]string, main string) {
 	return texts, main
 }
 
-func parse(path string, files *conf.Files) ([]conf.Server, error) {
+func parse(path string, files *conf.Files) (*parser, error) {
 	p := &parser{prefix: filepath.Dir(path), files: files, tls: map[string]bool{}, defaults: map[string]*block{}}
 	text, err := files.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading nginx's configuration: %w", err)
 	}
 	p.readText(path, text, &block{}, 0)
-	return p.servers(), p.problems.Err()
+	return p, nil
 }
 
 // parser gathers server blocks over all files.
@@ -77,6 +96,8 @@ type parser struct {
 	tls      map[string]bool   // addresses that any server listens on with ssl
 	defaults map[string]*block // the default server of each address
 	problems conf.Problems
+
+	directives []conf.Directive
 }
 
 // block is a block of the configuration with the settings that count here.
@@ -90,6 +111,7 @@ type block struct {
 	certs    []string
 	keys     []string
 	settings map[string]string // of the directives in [isSetting]
+	section  *conf.Section     // nil for the top
 }
 
 type listen struct {
@@ -124,10 +146,10 @@ func (p *parser) readText(path, text string, b *block, depth int) {
 func (p *parser) readBlock(in *input, b *block, nesting int) bool {
 	var words []token
 	for {
-		tok, ok, err := in.next()
+		tok, ok, unended := in.next()
 		switch {
-		case err != nil:
-			p.problems.Add(fmt.Errorf("%s:%w", in.path, err))
+		case unended != nil:
+			p.unended(in, unended)
 			return false
 		case !ok:
 			return p.atEnd(in, b, words, nesting)
@@ -150,6 +172,10 @@ func (p *parser) readBlock(in *input, b *block, nesting int) bool {
 	}
 }
 
+func (p *parser) unended(in *input, what *unended) {
+	p.problems.At(in.path, what.line, "the %s that begins here does not end", what.what)
+}
+
 func (p *parser) atEnd(in *input, b *block, words []token, nesting int) bool {
 	switch {
 	case len(words) > 0:
@@ -166,12 +192,13 @@ func (p *parser) openBlock(in *input, outer *block, words []token, nesting int) 
 		b.kind, b.line = words[0].text, words[0].line
 	}
 	if nesting > maxNesting {
-		p.problems.At(in.path, b.line, "blocks are nested more than %d deep", maxNesting)
+		p.problems.Limit(in.path, b.line, "blocks are nested more than %d deep", maxNesting)
 		return false
 	}
+	b.section = p.open(b, outer, words)
 	if strings.HasSuffix(b.kind, "_by_lua_block") {
-		if err := in.skipCode(); err != nil {
-			p.problems.Add(fmt.Errorf("%s:%w", in.path, err))
+		if unended := in.skipCode(); unended != nil {
+			p.unended(in, unended)
 			return false
 		}
 		return true
@@ -182,6 +209,26 @@ func (p *parser) openBlock(in *input, outer *block, words []token, nesting int) 
 	return p.readBlock(in, b, nesting)
 }
 
+// open records the directive that opens a block.
+func (p *parser) open(b, outer *block, words []token) *conf.Section {
+	if len(words) == 0 {
+		p.problems.At(b.file, b.line, "unexpected %q", "{")
+		return outer.section
+	}
+	args := texts(words[1:])
+	section := &conf.Section{Name: b.kind, Args: args, File: b.file, Line: b.line, Outer: outer.section}
+	p.directives = append(p.directives, conf.Directive{Name: b.kind, Args: args, In: outer.section, Opens: section, File: b.file, Line: b.line})
+	return section
+}
+
+func texts(words []token) []string {
+	out := make([]string, len(words))
+	for i, word := range words {
+		out[i] = word.text
+	}
+	return out
+}
+
 // isProtocol reports whether a block holds server blocks of the kind meant here, and
 // not those of an upstream.
 func isProtocol(kind string) bool {
@@ -189,6 +236,13 @@ func isProtocol(kind string) bool {
 }
 
 func (p *parser) directive(in *input, b *block, words []token) {
+	if len(words) == 0 {
+		p.problems.At(in.path, in.line, "unexpected %q", ";")
+		return
+	}
+	p.directives = append(p.directives, conf.Directive{
+		Name: words[0].text, Args: texts(words[1:]), In: b.section, File: in.path, Line: words[0].line,
+	})
 	if len(words) < 2 {
 		return
 	}
@@ -240,7 +294,7 @@ func (b *block) setting(directive string) string {
 func (p *parser) include(in *input, b *block, arg token) {
 	pattern := p.absolute(arg.text)
 	if in.depth >= conf.MaxDepth {
-		p.problems.At(in.path, arg.line, "files include each other more than %d deep", conf.MaxDepth)
+		p.problems.Limit(in.path, arg.line, "files include each other more than %d deep", conf.MaxDepth)
 		return
 	}
 	files := []string{pattern}
@@ -427,3 +481,7 @@ func isFile(value string) bool {
 	return value != "" && !strings.Contains(value, "$") &&
 		!strings.HasPrefix(value, "data:") && !strings.HasPrefix(value, "engine:") && !strings.HasPrefix(value, "store:")
 }
+
+// Address completes the address of a listen directive, in the form of [conf.Listen]; empty
+// for a Unix socket.
+func Address(listen string) string { return hostPort(listen) }

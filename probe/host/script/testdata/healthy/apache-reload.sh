@@ -1,0 +1,4 @@
+#!/bin/bash
+set -e
+apache2ctl configtest
+systemctl reload apache2

@@ -1,0 +1,2 @@
+#!/bin/sh
+tar czf /var/backups/letsencrypt-$(date +%F).tar.gz /etc/letsencrypt

@@ -1,0 +1,2 @@
+#!/bin/sh
+docker exec nginx nginx -s reload

@@ -1,0 +1,6 @@
+#!/bin/bash
+case "$RENEWED_LINEAGE" in
+  */mail.example.com)
+    systemctl restart dovecot && systemctl reload postfix
+    ;;
+esac

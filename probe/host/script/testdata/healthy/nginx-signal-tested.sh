@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+/usr/sbin/nginx -t
+kill -HUP "$(cat /run/nginx.pid)"

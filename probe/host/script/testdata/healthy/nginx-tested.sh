@@ -1,0 +1,2 @@
+#!/bin/sh
+nginx -t -q && systemctl reload nginx

@@ -1,0 +1,3 @@
+#!/bin/sh
+# kind: post
+systemctl start nginx

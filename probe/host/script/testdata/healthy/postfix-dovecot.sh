@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+postfix reload
+doveadm reload

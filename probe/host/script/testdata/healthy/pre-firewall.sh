@@ -1,0 +1,3 @@
+#!/bin/bash
+# kind: pre
+ufw allow 80/tcp

@@ -1,0 +1,3 @@
+#!/bin/sh
+# kind: pre
+systemctl stop nginx

@@ -1,0 +1,2 @@
+#!/bin/sh
+/usr/bin/prosodyctl --root cert import /etc/letsencrypt/live

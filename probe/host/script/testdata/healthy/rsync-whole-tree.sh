@@ -1,0 +1,2 @@
+#!/bin/sh
+rsync -a --delete /etc/letsencrypt/ backup:/srv/backup/letsencrypt/
