@@ -83,8 +83,17 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// enough is how long a certificate waits for people to be told before its story goes on. Whether they
+// ever were is judged at the end.
+const enough = time.Minute
+
 // until waits for something to be so at a look, and reports whether it ever was.
 func (d *drive) until(what string, holds func() bool) bool {
+	return d.within(d.end, what, holds)
+}
+
+// within is until, as long as ctx lasts.
+func (d *drive) within(ctx context.Context, what string, holds func() bool) bool {
 	for {
 		d.mu.Lock()
 		so, next := holds(), d.next
@@ -94,7 +103,7 @@ func (d *drive) until(what string, holds func() bool) bool {
 		}
 		select {
 		case <-next:
-		case <-d.end.Done():
+		case <-ctx.Done():
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			d.tally.whyLocked("in vain it was waited until %s", what)
@@ -169,7 +178,7 @@ func (w *walk) told() {
 	w.mu.Lock()
 	w.wants[w.talk] = true
 	w.mu.Unlock()
-	w.heard("everybody hears of", func(k *told) bool { return k.triggers > 0 && k.posts > 0 })
+	w.soonHeard("everybody hears of", func(k *told) bool { return k.triggers > 0 && k.posts > 0 })
 }
 
 // ends mends the certificate, and waits until people know.
@@ -177,8 +186,18 @@ func (w *walk) ends() {
 	conversation := w.talk
 	w.mended()
 	w.talk = conversation
-	w.heard("everybody hears of the end of", func(k *told) bool { return !k.open && k.over })
+	w.soonHeard("everybody hears of the end of", func(k *told) bool { return !k.open && k.over })
 	w.talk = ""
+}
+
+// soonHeard waits until the fakes hold something of the conversation, or long enough.
+func (w *walk) soonHeard(what string, so func(k *told) bool) {
+	ctx, cancel := context.WithTimeout(w.end, enough)
+	defer cancel()
+	w.within(ctx, what+" "+w.talk, func() bool {
+		k := w.held.all[w.talk]
+		return k != nil && so(k)
+	})
 }
 
 // heard waits until the fakes hold something of the conversation.
