@@ -34,9 +34,9 @@ func staleMount(c *Case) (suspect, bool) {
 			}
 			seen := p.Seen[u.Path]
 			fix := remark("mount the folder in place of the single file; until then restart what has the mount", restart(p))
-			return accuse(certmedic.CauseMountStale, Certain, fmt.Sprintf("Process %d (%s) sees an older file at %q than this host does.", p.PID, p.Name, u.Path), fix,
+			return accuse(certmedic.CauseMountStale, Certain, fmt.Sprintf("Process %d (%s) sees another version at %q than the one that is stored.", p.PID, p.Name, u.Path), fix,
 				said(fmt.Sprintf("/proc/%d/root%s", p.PID, u.Path), "holds version %s (inode %d, below the mount %s)", c.version(sees.SHA256), seen.Inode, cmp.Or(seen.Mount, "/")),
-				said(u.Path, "holds version %s on this host", c.version(leaf.SHA256)))
+				said(cmp.Or(c.Stored.Files.Fullchain, c.Stored.Path, u.Path), "holds version %s", c.version(leaf.SHA256)))
 		}
 	}
 	return innocent()

@@ -591,3 +591,15 @@ func ExampleDecide() {
 	// # mend the hook, then run it again
 	// certmedic redeploy shop
 }
+
+func TestOfWhatIsKnownNowhereNothingWasReached(t *testing.T) {
+	c := Case{Now: noon(), Subject: "nowhere.example", Observations: []certmedic.Observation{{
+		Endpoint:  certmedic.Endpoint{Address: "nowhere.example:443"},
+		Addresses: []certmedic.AddressObservation{{Address: "nowhere.example:443", Error: &certmedic.ProbeError{Reason: certmedic.DNSFailed, Detail: "no such host"}}},
+	}}}
+	for _, step := range Decide(c).Way {
+		if step.Reach == Reached {
+			t.Errorf("%s counts as reached", step.Stage)
+		}
+	}
+}

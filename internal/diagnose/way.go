@@ -256,7 +256,7 @@ func (w way) steps() []Step {
 		switch {
 		case i == stop:
 			reach = Stopped
-		case i > stop:
+		case i > stop, w.trouble == alone && len(w.c.answers()) == 0: // nothing is known of it, nor was anything seen
 			reach = Ahead
 		}
 		steps[i] = Step{Stage: stage, Reach: reach}
