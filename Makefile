@@ -39,7 +39,7 @@ bench: ## benchmarks, and certmedic beside its peers: ratios out of bounds fail
 	scripts/bench
 
 .PHONY: chaos
-chaos: ## the long proofs in full: kill -9 at every point of every action, a thousand faults against the budget, every chain of BetterTLS, every mutant of the rules, a thousand kills in a storm of incidents, ten thousand certificates that expire at once
+chaos: ## the long proofs in full: kill -9 at every point of every action, a thousand faults against the budget, every chain of BetterTLS, every mutant of the rules, a thousand kills in a storm of incidents, ten thousand certificates that expire at once, every interleaving of publishers, every kill of members and of roll-outs
 	CERTMEDIC_CHAOS=1 go test -count=1 -run 'Kill|Budget' -v ./remediate
 	CERTMEDIC_CHAOS=1 go test -count=1 -run BetterTLS -v ./probe/inspect
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run 'Year|Mutation' -v ./internal/scenario
@@ -47,6 +47,8 @@ chaos: ## the long proofs in full: kill -9 at every point of every action, a tho
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 60m -run 'TestStorm$$' -v ./test/storm
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Same -v ./test/promtool
 	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -v ./test/configs
+	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 30m -run Interleavings -v ./internal/bundle
+	CERTMEDIC_CHAOS=1 go test -count=1 -timeout 60m -v ./remediate/remote ./test/fleet
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

@@ -71,6 +71,10 @@ type Action struct {
 	Locks       []string    `json:"locks,omitempty"`       // what it must not share with another action while it is at work
 	Approval    string      `json:"approval,omitempty"`    // the ID of the approval that it used up
 	ApprovedBy  string      `json:"approved_by,omitempty"` // who gave that
+
+	Member string       `json:"member,omitempty"` // of the cluster, that acted
+	Token  uint64       `json:"token,omitempty"`  // with which it acted
+	Nodes  []NodeStatus `json:"nodes,omitempty"`  // how it went on each node of destinations on several hosts
 }
 
 // Change is a file that an action replaced, with what is needed to put it back.

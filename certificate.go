@@ -18,6 +18,7 @@ type Certificate struct {
 	Source       Source
 	Endpoints    []Endpoint
 	Destinations []Destination
+	Nodes        []Node       // the hosts of all destinations; empty where there is only this one
 	Mode         Mode         // effective: the lower of the global ceiling and the certificate's own
 	Allow        []ActionKind // what remediation may do; empty allows nothing
 	Watched      bool         // from `watch:`, somebody else's: observed only, never acted for
@@ -42,6 +43,7 @@ const (
 	SourceCertbot SourceKind = "certbot" // a lineage in certbot's tree
 	SourceFiles   SourceKind = "files"   // plain PEM files
 	SourceACME    SourceKind = "acme"    // a folder that certmedic itself has versions issued into
+	SourceShared  SourceKind = "shared"  // a folder, of the same form, that versions are brought into which were published elsewhere
 )
 
 // Source says where a certificate's versions are kept.
@@ -52,7 +54,7 @@ type Source struct {
 	Lineage   string // certbot: the lineage's name, as in renewal/NAME.conf
 
 	Directory string // URL of the directory of the ACME CA at which certmedic itself renews; empty: it does not
-	Folder    string // acme: holds the folder "versions" and the link "current" to one of them
+	Folder    string // acme, shared: holds the folder "versions" and the link "current" to one of them
 
 	Cert  string // files: the leaf, or the leaf with its chain
 	Key   string // files: the private key; empty where only the certificate is watched
@@ -93,10 +95,14 @@ type Destination struct {
 	Test    []string   // checks the service's configuration before the reload
 	Reload  []string   // makes the service load the files; with HAProxy: where its socket refuses
 	Signal  Signal     // reloads by a signal, in place of Reload
-	HAProxy HAProxy    // loads the files over HAProxy's runtime socket, in place of Reload
+	HAProxy HAProxy    // loads the files over HAProxy's runtime sockets, in place of Reload
+	Push    Push       // gives the version to something that is no host; then there is nothing of the others
 	Alive   []string   // says whether the service still runs after the reload
 
 	AliveFor time.Duration // how long Alive is asked again after it first succeeded; 0: once
+
+	Hosts   []string // where it is: [LocalHost] and the names of hosts, in the order of the configuration; empty: this host
+	Rollout Rollout  // how a version gets to Hosts
 }
 
 // Signal is a signal to the process that a file names. Without a PIDFile there is none.
@@ -105,10 +111,10 @@ type Signal struct {
 	Name    string // HUP, USR1 or USR2
 }
 
-// HAProxy is a certificate in a running HAProxy. Without a Socket there is none.
+// HAProxy is a certificate in a running HAProxy. Without Sockets there is none.
 type HAProxy struct {
-	Socket      string // of its runtime API, level admin
-	Certificate string // the file as HAProxy's configuration names it, which is one of the destination's files
+	Sockets     []string // of the runtime API of each of its processes, level admin; patterns of paths, each of which has to match some
+	Certificate string   // the file as HAProxy's configuration names it, which is one of the destination's files
 }
 
 // FilePart names the part of a version that a file of a destination holds.

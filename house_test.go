@@ -122,7 +122,7 @@ func floor(pkg string) int {
 		return floorCommands
 	case top == "internal" && inner == "app":
 		return floorApp
-	case top == "internal" && slices.Contains([]string{"watchdog", "web", "api", "metrics", "config", "store", "check", "blackbox", "prober", "scenario", "diagnose", "audit"}, inner):
+	case top == "internal" && slices.Contains([]string{"watchdog", "web", "api", "metrics", "config", "store", "check", "blackbox", "prober", "scenario", "diagnose", "audit", "coord"}, inner):
 		return floorJoints
 	default:
 		return floorPlumbing

@@ -59,6 +59,9 @@ type Options struct {
 	Heartbeats []string
 	Blind      func(now time.Time) string
 
+	// Voice is this member's part among several; nil: there is one, which speaks.
+	Voice *Voice
+
 	// Texts put events into a receiver's own words, by its name. Nothing but what is shown to it
 	// changes.
 	Texts map[string]func(Event) Event
@@ -76,11 +79,12 @@ type Alerter struct {
 	opts   Options
 	queues map[string]*queue
 	spool  *spool
+	choir  *choir        // nil: there is one member only
 	hurry  chan struct{} // closed when Run is asked to end
 
 	keeper keeper
 
-	telling sync.Mutex      // held while an event finds its receivers
+	telling sync.Mutex      // held while events find their receivers
 	ended   map[string]bool // incidents that ended while Run was not done with what an earlier run left; nil afterwards
 }
 
@@ -119,6 +123,7 @@ func New(opts Options) (*Alerter, error) {
 	for name := range opts.Receivers {
 		a.queues[name] = newQueue(name)
 	}
+	a.choir = newChoir(opts.Voice, a.queues, opts.Log)
 	return a, nil
 }
 
@@ -149,16 +154,20 @@ func (a *Alerter) pipeline(name string) Series {
 	q, drop := a.queues[name], a.drop
 	to := a.opts.Receivers[name]
 	count := func(outcome string) { a.opts.Count(name, outcome) }
-	return Series{
+	stages := Series{
 		mute{queue: q, silenced: func(e Event, now time.Time) bool { return a.Quiet(name, e, now) }, drop: drop},
 		group{queue: q, wait: a.opts.GroupWait, drop: a.replaced, hurry: a.hurry},
 		dedup{queue: q, drop: drop},
 		pace{queue: q, every: paceOf(to), hurry: a.hurry, drop: a.replaced},
 		notify{
-			receiver: to, queue: q, spool: a.spool, log: a.opts.Log, count: count, divert: a.diverter(name),
+			receiver: to, queue: q, spool: a.spool, choir: a.choir, log: a.opts.Log, count: count, divert: a.diverter(name),
 			settled: a.settler(name), texts: a.texts(name),
 		},
 	}
+	if a.choir == nil {
+		return stages
+	}
+	return append(Series{agree{choir: a.choir, queue: q, drop: drop}}, stages...)
 }
 
 // settler tells what became of items.
@@ -199,6 +208,9 @@ func (a *Alerter) Tell(e Event) { a.tell(e, false) }
 func (a *Alerter) tell(e Event, late bool) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
+	}
+	if a.choir != nil {
+		e = a.choir.among(e)
 	}
 	e = e.presentable()
 	a.telling.Lock()
@@ -265,12 +277,27 @@ func (a *Alerter) diverter(name string) func([]Item, error) {
 // Unmute tells what was silenced, or waited for the hours of its routes, and does not any more.
 // Call it when a silence ends, and now and then, because silences run out and hours come.
 func (a *Alerter) Unmute(now time.Time) {
+	a.telling.Lock() // an end that is told meanwhile has to find what it ends
+	defer a.telling.Unlock()
 	for name, q := range a.queues {
-		for _, e := range q.unmute(func(e Event) bool { return a.Quiet(name, e, now) }) {
+		for _, e := range q.unmute(func(e Event, t told) bool { return a.Quiet(name, e, now) || a.choir.quiet(e, t, now) }) {
 			a.enqueue(q, Item{Event: e, late: true, slot: &slot{entry: newEntry(name, e)}})
 		}
 	}
 }
+
+// Tells reports whether a receiver knows of an incident of a conversation, or may, whoever told it.
+func (a *Alerter) Tells(conversation string) bool {
+	for _, q := range a.queues {
+		if len(q.knownIn(conversation)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Key returns what receivers know a conversation by: its name, but for those of [SharedConversation].
+func (a *Alerter) Key(conversation string) string { return a.choir.key(conversation) }
 
 // replaced takes an item out of the outbox in whose place a newer one is sent, once that is in there.
 func (a *Alerter) replaced(it Item) { a.keeper.later(it.slot, true) }

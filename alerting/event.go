@@ -78,6 +78,7 @@ type Event struct {
 	Ack         *Ack               `json:"ack,omitempty"`         // of an acknowledgement, or of who took it back
 	Drill       bool               `json:"drill,omitempty"`       // an exercise, to be marked as one
 	Undelivered string             `json:"undelivered,omitempty"` // at the fallback: who did not take it, and why
+	Member      string             `json:"member,omitempty"`      // of a cluster, who tells it; empty on a single host
 }
 
 // Approval is a plan that waits for a person's yes or no.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -36,6 +37,7 @@ type notify struct {
 	receiver Notifier
 	queue    *queue
 	spool    *spool
+	choir    *choir
 	log      *slog.Logger
 	count    func(outcome string)
 	divert   func(items []Item, err error) // hands what was rejected to somebody else
@@ -66,7 +68,14 @@ func (n notify) Exec(ctx context.Context, b Batch) (Batch, error) {
 
 // send returns an error where the items must be sent again.
 func (n notify) send(ctx context.Context, b Batch, items []Item) error {
-	notification := n.notificationOf(b, items)
+	claimed, err := n.choir.begin(ctx, n.queue, b.Conversation, items)
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		items[i].again = items[i].again || claimed.again
+	}
+	notification := n.notificationOf(ctx, b, items)
 	before := n.queue.knownIn(b.Conversation)
 	n.remember(items, attempted)
 	retry, err := n.queue.speak(ctx, n.receiver, notification)
@@ -75,7 +84,7 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 	switch {
 	case err == nil:
 		n.queue.succeeded()
-		n.settle(b.Conversation, items, delivered, OutcomeDelivered)
+		n.settle(ctx, b.Conversation, items, delivered)
 		n.settled(items, nil)
 		return nil
 	case errors.As(err, &wait):
@@ -89,7 +98,7 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 		log.Error("notification rejected", "err", clean(err.Error()))
 		n.queue.rejected(err)
 		n.divert(items, err)
-		n.settle(b.Conversation, items, rejected, OutcomeRejected)
+		n.settle(ctx, b.Conversation, items, rejected)
 		n.settled(items, err)
 		return nil
 	}
@@ -105,13 +114,25 @@ func (n notify) send(ctx context.Context, b Batch, items []Item) error {
 }
 
 // settle ends items that will not be sent again.
-func (n notify) settle(conversation string, items []Item, state delivery, outcome string) {
+func (n notify) settle(ctx context.Context, conversation string, items []Item, state delivery) {
 	n.remember(items, state)
 	n.queue.forgetOver(conversation)
-	if err := n.spool.settle(n.queue.delivery(conversation), items); err != nil {
+	if slices.ContainsFunc(items, func(it Item) bool { return !it.Event.Kind.News() }) { // which are not on the page
+		n.choir.settle(ctx, n.queue, conversation, true)
+	}
+	if err := n.spool.settle(n.delivery(conversation), items); err != nil {
 		n.log.Error("a delivery is not kept, it may be repeated after a restart", "err", err)
 	}
-	n.count(outcome)
+	if state == delivered {
+		n.count(OutcomeDelivered)
+	} else {
+		n.count(OutcomeRejected)
+	}
+}
+
+// delivery returns what is to be kept of a conversation.
+func (n notify) delivery(conversation string) Delivery {
+	return n.choir.delivery(n.queue, conversation)
 }
 
 func (n notify) remember(items []Item, state delivery) {
@@ -120,12 +141,13 @@ func (n notify) remember(items []Item, state delivery) {
 	}
 }
 
-func (n notify) notificationOf(b Batch, items []Item) Notification {
-	out := Notification{Receiver: b.Receiver, Conversation: b.Conversation, Status: b.Status}
+func (n notify) notificationOf(ctx context.Context, b Batch, items []Item) Notification {
+	out := Notification{Receiver: b.Receiver, Conversation: n.choir.key(b.Conversation), Status: b.Status}
 	out.Memory, out.Ack = n.queue.memoryOf(b.Conversation)
 	out.Remember = func(memory json.RawMessage) error {
 		n.queue.keepsMemory(b.Conversation, memory)
-		return n.spool.settle(n.queue.delivery(b.Conversation), nil)
+		n.choir.settle(ctx, n.queue, b.Conversation, false)
+		return n.spool.settle(n.delivery(b.Conversation), nil)
 	}
 	out.Open = worded(b.Open, n.texts)
 	for _, it := range items {

@@ -39,6 +39,10 @@ type Delivery struct {
 	Memory       json.RawMessage `json:"memory,omitempty"` // what the notifier keeps
 	Ack          *Ack            `json:"ack,omitempty"`
 	Since        time.Time       `json:"since,omitzero"` // of the first event of the conversation that it was told
+
+	// Of a conversation that members of a cluster share.
+	Key      string `json:"key,omitempty"`      // by which the receiver knows it
+	Unshared bool   `json:"unshared,omitempty"` // the other members could not be told of all of it
 }
 
 // Over reports whether nothing of the delivery is worth to be kept.

@@ -25,7 +25,7 @@ func (a *Alerter) refresh(ctx context.Context, name string, to Refresher) {
 		err := q.inTurn(ctx, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 			defer cancel()
-			return refreshOnce(ctx, to, q.open(name, a.texts(name)))
+			return refreshOnce(ctx, to, a.open(q))
 		})
 		if ctx.Err() != nil {
 			return
@@ -48,18 +48,22 @@ func refreshOnce(ctx context.Context, to Refresher, open []Notification) error {
 }
 
 // open returns what certainly was told and is not about to change, by conversation.
-func (q *queue) open(receiver string, texts func(Event) Event) []Notification {
+// Of what members share each repeats what it told itself.
+func (a *Alerter) open(q *queue) []Notification {
+	texts := a.texts(q.receiver)
 	q.mu.Lock()
 	conversations := slices.Sorted(maps.Keys(q.talks))
 	q.mu.Unlock()
 	var all []Notification
 	for _, conversation := range conversations {
 		known := q.knownIn(conversation)
-		maps.DeleteFunc(known, func(_ string, t told) bool { return t.state != delivered || q.changes(t.event) })
+		maps.DeleteFunc(known, func(_ string, t told) bool {
+			return t.state != delivered || q.changes(t.event) || !a.choir.mine(t.event)
+		})
 		if len(known) == 0 {
 			continue
 		}
-		n := Notification{Receiver: receiver, Conversation: conversation, Status: StatusFiring, Open: worded(openAfter(known, nil), texts)}
+		n := Notification{Receiver: q.receiver, Conversation: a.choir.key(conversation), Status: StatusFiring, Open: worded(openAfter(known, nil), texts)}
 		n.Memory, n.Ack = q.memoryOf(conversation)
 		all = append(all, n)
 	}
@@ -70,11 +74,7 @@ func (q *queue) open(receiver string, texts func(Event) Event) []Notification {
 func (q *queue) changes(e Event) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.inHand[e.key()] {
-		return true
-	}
-	b := q.waiting[e.Conversation()]
-	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+	return q.movesLocked(e)
 }
 
 // refreshed notes what a repetition came to and returns that in words, empty where it succeeded.

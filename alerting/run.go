@@ -15,7 +15,7 @@ import (
 // stays in the outbox. It owns all goroutines of the Alerter and is called once. The
 // error says that a receiver or the outbox did not let go in time.
 func (a *Alerter) Run(ctx context.Context) error {
-	a.resume()
+	a.resume(ctx)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var workers, keeping sync.WaitGroup
@@ -28,6 +28,7 @@ func (a *Alerter) Run(ctx context.Context) error {
 	for _, name := range a.opts.Heartbeats {
 		workers.Go(func() { a.beat(work, name) })
 	}
+	workers.Go(func() { a.listen(work) })
 	done := make(chan struct{})
 	keeping.Go(func() { a.keeper.run(a.spool, done) })
 
@@ -53,7 +54,7 @@ func (a *Alerter) Run(ctx context.Context) error {
 // resume takes up what an earlier run has kept: what was told, and what is still to be. Then
 // receivers are told what they missed. An outbox that cannot be read stops nobody from being
 // told what is new.
-func (a *Alerter) resume() {
+func (a *Alerter) resume(ctx context.Context) {
 	deliveries, err := a.spool.deliveries()
 	if err != nil {
 		a.opts.Log.Error("what was told in an earlier run is not known, some of it may be told again", "err", err)
@@ -61,7 +62,7 @@ func (a *Alerter) resume() {
 	gone := map[string]int{}
 	for _, d := range deliveries {
 		if q := a.queues[d.Receiver]; q != nil {
-			q.recall(d)
+			q.recall(a.leave(d))
 		} else {
 			gone[d.Receiver] += len(d.Told)
 		}
@@ -69,21 +70,25 @@ func (a *Alerter) resume() {
 	for name, incidents := range gone {
 		a.opts.Log.Warn("a receiver that was told is gone: it will hear no end", "receiver", name, "incidents", incidents)
 	}
+	a.choir.open(ctx, deliveries)
 	a.requeue()
 	a.catchUp()
 	for _, q := range a.queues {
 		for _, conversation := range q.conversations() {
-			a.forgetOver(q, conversation)
+			a.forgetOver(ctx, q, conversation)
 		}
 	}
 }
 
 // forgetOver forgets what is kept of a conversation that is over.
-func (a *Alerter) forgetOver(q *queue, conversation string) {
+func (a *Alerter) forgetOver(ctx context.Context, q *queue, conversation string) {
 	if !q.forgetOver(conversation) {
 		return
 	}
-	if err := a.spool.settle(q.delivery(conversation), nil); err != nil {
+	if certificate, shared := certificateOf(conversation); shared && a.choir != nil && a.choir.Speaks(certificate) {
+		a.choir.settle(ctx, q, conversation, false)
+	}
+	if err := a.spool.settle(a.choir.delivery(q, conversation), nil); err != nil {
 		a.opts.Log.Error("a conversation that is over is not forgotten", "err", err)
 	}
 }
@@ -105,7 +110,7 @@ func (a *Alerter) catchUp() {
 	now := time.Now()
 	for name, q := range a.queues {
 		for _, e := range q.knownEvents() {
-			if open[e.Incident.ID] || q.ends(e) {
+			if open[e.Incident.ID] && !a.choir.former(e) || q.ends(e) || !a.choir.catches(e) {
 				continue
 			}
 			if e.Kind != KindResolved { // or its end was rejected, and is told once more
@@ -131,8 +136,15 @@ func (a *Alerter) requeue() {
 			a.spool.done(sl)
 			continue
 		}
-		q.doubt(sl.entry.Event)
-		a.enqueue(q, Item{Event: sl.entry.Event, again: true, late: true, slot: sl})
+		again := a.choir.mayHaveSent(q, sl.entry.Event)
+		switch {
+		case again:
+			q.doubt(sl.entry.Event)
+		case sl.entry.Event.Kind.about():
+			a.spool.done(sl) // what still holds is among the open ones, and other members know of what ended
+			continue
+		}
+		a.enqueue(q, Item{Event: sl.entry.Event, again: again, late: true, slot: sl})
 	}
 }
 
@@ -149,12 +161,13 @@ func (a *Alerter) deliver(ctx context.Context, name string) {
 		}
 		if left, err := pipeline.Exec(ctx, b); err != nil {
 			var wait *waitError
-			q.putBack(left, errors.As(err, &wait), a.replaced) // what only waits for its turn keeps its place
+			first := errors.As(err, &wait) || errors.Is(err, errChanged) // what only waits for its turn keeps its place
+			q.putBack(left, first, a.replaced)
 			if a.hurrying() {
 				return
 			}
 		}
-		a.forgetOver(q, b.Conversation)
+		a.forgetOver(ctx, q, b.Conversation)
 	}
 }
 

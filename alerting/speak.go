@@ -42,9 +42,9 @@ func (q *queue) speak(ctx context.Context, to Notifier, n Notification) (retry b
 // texts returns what puts events into a receiver's own words.
 func (a *Alerter) texts(receiver string) func(Event) Event {
 	if own := a.opts.Texts[receiver]; own != nil {
-		return func(e Event) Event { return own(e).presentable() }
+		return func(e Event) Event { return own(a.choir.outward(e)).presentable() }
 	}
-	return func(e Event) Event { return e }
+	return a.choir.outward
 }
 
 func worded(events []Event, texts func(Event) Event) []Event {

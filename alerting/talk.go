@@ -81,11 +81,7 @@ func (q *queue) concerns(e Event) bool {
 			return true
 		}
 	}
-	if q.inHand[e.key()] {
-		return true
-	}
-	b := q.waiting[e.Conversation()]
-	return b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
+	return q.movesLocked(e)
 }
 
 // remember records what became of a delivery.
@@ -182,13 +178,16 @@ func (q *queue) mute(e Event) {
 }
 
 // unmute takes out what was muted and is not any more.
-func (q *queue) unmute(muted func(Event) bool) []Event {
+func (q *queue) unmute(muted func(Event, told) bool) []Event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []Event
 	for conversation, t := range q.talks {
 		for id, e := range t.quiet {
-			if !muted(e) && (e.Severity != certmedic.SeverityInfo || !t.worseThanInfo()) {
+			if q.movesLocked(e) {
+				continue // it may be its end
+			}
+			if !muted(e, t.told[id]) && (e.Severity != certmedic.SeverityInfo || !t.worseThanInfo()) {
 				out = append(out, e)
 				delete(t.quiet, id)
 			}
@@ -199,6 +198,12 @@ func (q *queue) unmute(muted func(Event) bool) []Event {
 	}
 	slices.SortFunc(out, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	return out
+}
+
+// movesLocked reports whether something about the event's incident waits, or is being told.
+func (q *queue) movesLocked(e Event) bool {
+	b := q.waiting[e.Conversation()]
+	return q.inHand[e.key()] || b != nil && slices.ContainsFunc(b.Items, func(it Item) bool { return it.Event.key() == e.key() })
 }
 
 // speaksAgain forgets that an incident was muted: its end is on its way, after which nothing of it is
@@ -288,7 +293,11 @@ func (q *queue) delivery(conversation string) Delivery {
 func (q *queue) recall(d Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t := q.talkOf(d.Conversation)
+	q.talkOf(d.Conversation).take(d)
+}
+
+// take takes over what was told.
+func (t *talk) take(d Delivery) {
 	t.memory, t.ack, t.since = d.Memory, d.Ack, d.Since
 	for _, e := range d.Told {
 		known := told{state: delivered, event: e}

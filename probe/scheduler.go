@@ -52,6 +52,9 @@ type Scheduler struct {
 	mu     sync.Mutex
 	wanted map[string]certmedic.Endpoint // what Set was given last; nil when the loop has taken it
 	asked  []string                      // what Now was given since the loop has looked
+
+	inherited map[string]due // of another scheduler, by key, what is not taken up yet
+	left      map[string]due // of this one, once it has ended
 }
 
 // NewScheduler returns a scheduler that does nothing before [Scheduler.Run].
@@ -177,11 +180,10 @@ func (l *loop) set(wanted map[string]certmedic.Endpoint, now time.Time) {
 			l.remove(e)
 		}
 	}
-	for key, endpoint := range wanted {
+	fresh := l.fresh(wanted)
+	strangers := l.strangers(fresh)
+	for _, key := range fresh {
 		e := l.entries[key]
-		if e != nil && !e.removed && reflect.DeepEqual(e.endpoint, endpoint) {
-			continue
-		}
 		if e == nil {
 			e = &entry{key: key, index: -1}
 			l.entries[key] = e
@@ -189,10 +191,27 @@ func (l *loop) set(wanted map[string]certmedic.Endpoint, now time.Time) {
 		if e.cancel != nil {
 			e.cancel() // what it observes is of the past
 		}
-		e.endpoint, e.removed = endpoint, false
-		e.next, e.gap = l.start(key, len(wanted), now)
+		e.endpoint, e.removed = wanted[key], false
+		if d, ok := l.inherit(key, e.endpoint); ok {
+			e.next, e.gap = d.next, d.gap
+		} else {
+			e.next, e.gap = l.start(key, strangers, now)
+		}
 		l.enqueue(e)
 	}
+	l.settle()
+}
+
+// fresh returns the keys of the endpoints that are new or changed.
+func (l *loop) fresh(wanted map[string]certmedic.Endpoint) []string {
+	var keys []string
+	for key, endpoint := range wanted {
+		e := l.entries[key]
+		if e == nil || e.removed || !reflect.DeepEqual(e.endpoint, endpoint) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 func (l *loop) remove(e *entry) {
@@ -339,6 +358,7 @@ func (l *loop) ended(e *entry) {
 
 // stop ends the probes in flight and waits for them.
 func (l *loop) stop() {
+	l.leave(time.Now())
 	for _, e := range l.entries {
 		if e.cancel != nil {
 			e.cancel()

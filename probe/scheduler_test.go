@@ -409,3 +409,23 @@ func TestEndpointsThatStallDelayNobodyElse(t *testing.T) {
 		}
 	})
 }
+
+// TestSchedulerProbesWhatIsAddedSoon adds a few endpoints to very many: they do not wait as long as
+// the many had to.
+func TestSchedulerProbesWhatIsAddedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		s, stop := r.start(t, time.Hour, 100)
+		const many = 20 * startRate
+		s.Set(endpoints(many))
+		after(21 * time.Second)
+		s.Set(endpoints(many + 50))
+		after(startWindow)
+		stop()
+		for i := range 50 {
+			if key := fmt.Sprintf("host-%d:443", many+i); r.count(key) != 1 {
+				t.Errorf("%s was probed %d times in the %s after it was added", key, r.count(key), startWindow)
+			}
+		}
+	})
+}

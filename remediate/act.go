@@ -64,6 +64,7 @@ type considered struct {
 	trial    bool              // the one that a half-open breaker of the fleet lets through
 	asked    guard.Case        // what the guard was asked
 	approval approval.Approval // what people said of the plan; without an ID: nothing
+	nodes    survey            // how the nodes stand to the version, where there are others than this host
 }
 
 // consider looks at the certificate, plans, and asks the guard.
@@ -97,13 +98,17 @@ func (r *Remediator) weigh(ctx context.Context, q Request, sight Sight, disagree
 		plan, untrusted = lend.plan, lend.untrusted
 	}
 	c := considered{sight: sight, plan: plan, loan: lend.loan}
+	if c.nodes, err = r.survey(ctx, q, sight, plan); err != nil {
+		return considered{}, err
+	}
+	c.nodes.narrow(&c.plan)
 	if err := r.seal(q, &c); err != nil {
 		return considered{}, err
 	}
 	c.attempts, c.earlier = attempts(tries(history, q.Kind), q.Kind, plan)
 	cs := guard.Case{
 		Now: now, Certificate: sight.Certificate, Kind: q.Kind, ByHand: q.ByHand, Force: q.Force,
-		Stored: sight.Stored, Problems: sight.Problems, Denied: r.denied(sight), Runnable: !plan.Empty(), Untrusted: untrusted,
+		Stored: sight.Stored, Problems: sight.Problems, Denied: r.denied(sight), Runnable: !plan.Empty() && !c.nodes.idle(plan), Untrusted: untrusted,
 		Frozen: r.o.Frozen(), MaxPerHour: r.o.MaxPerHour, ActionsLastHour: actionsSince(history, now.Add(-time.Hour)),
 		Attempts: c.attempts, Settles: sight.Since.Add(r.o.Grace),
 		ClockDoubt: r.o.ClockDoubt(), Disagree: disagree, Opens: r.o.Windows.Opens(now),
@@ -122,10 +127,18 @@ func (r *Remediator) weigh(ctx context.Context, q Request, sight Sight, disagree
 		cs.Attempts, cs.Renewal = 0, renewal(history, q, sight) // a renewal has a patience of its own
 		cs.Renewal.Early = early(plan, sight, now)
 	}
+	c.nodes.tell(&cs)
+	r.leads(&cs)
+	cs.Saved = saved(history, q.Certificate, cs.Lead)
 	c.trial = cs.Failures.HalfOpen(now) && !q.ByHand
 	c.decision, c.asked = guard.Decide(cs), cs
 	if q.Kind == certmedic.ActionRenew && c.decision.Allowed() {
-		c.decision, c.plan.Cost = r.affordable(q, sight)
+		if c.decision, c.plan.Cost = r.affordable(q, sight); c.decision.Allowed() {
+			c.decision = r.elsewhere(ctx, q, sight)
+		}
+	}
+	if c.decision.Reason == guard.NothingToRun && c.nodes.idle(plan) {
+		c.decision.Detail = fmt.Sprintf("no host of %q needs it: what serves another version is at no address of theirs", q.Certificate)
 	}
 	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
 		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
@@ -183,6 +196,9 @@ func need(s Sight) (needed, bound, dire bool) {
 func undeployed(c certmedic.Certificate) bool {
 	for _, d := range c.Destinations {
 		for _, f := range d.Files {
+			if !d.Local() {
+				continue
+			}
 			if _, err := os.Stat(f.To); errors.Is(err, fs.ErrNotExist) {
 				return true
 			}
@@ -228,6 +244,9 @@ func (r *Remediator) attempt(ctx context.Context, q Request, told told) (certmed
 	if err := r.resumeOnce(ctx); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
+	if d := r.follows(q); !d.Allowed() {
+		return certmedic.Action{}, d, nil
+	}
 	c, err := r.consider(ctx, q)
 	if err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
@@ -244,7 +263,13 @@ func (r *Remediator) attempt(ctx context.Context, q Request, told told) (certmed
 	if c, err = r.reconsider(ctx, q, c.sight); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
 	}
+	if err := r.knock(ctx, q, &c); err != nil {
+		return certmedic.Action{}, guard.Decision{}, err
+	}
 	t := r.transaction(q, c)
+	if err := r.prove(ctx, &c, &t.action); err != nil {
+		return t.action, guard.Decision{}, err
+	}
 	if err := r.admit(&c, t.action); err != nil {
 		return t.action, guard.Decision{}, err
 	}
@@ -302,7 +327,7 @@ func (r *Remediator) refuse(q Request, c considered, told told) (certmedic.Actio
 // quiet reports whether the journal need not have a refusal that a rule's wish met with.
 func quiet(reason guard.Reason) bool {
 	switch reason {
-	case guard.NoNeed, guard.LoanStands, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve:
+	case guard.NoNeed, guard.LoanStands, guard.Backoff, guard.Deploying, guard.Settling, guard.ModeObserve, guard.NotLeader, guard.Elsewhere:
 		return true
 	}
 	return false
@@ -351,12 +376,13 @@ func (r *Remediator) record(a certmedic.Action) error {
 
 // transaction returns what would carry out a plan; nothing of it has begun.
 func (r *Remediator) transaction(q Request, c considered) *transaction {
-	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand, force: q.Force, loan: c.loan}
+	t := &transaction{r: r, action: newAction(q, c), plan: c.plan, before: c.sight, earlier: c.earlier, byHand: q.ByHand, force: q.Force, loan: c.loan, asked: c.asked}
 	t.action.Outcome.Kind = certmedic.OutcomeRunning
 	t.action.Locks = locksOf(q.Certificate, c)
 	if c.approval.State == approval.Approved {
 		t.action.Approval, t.action.ApprovedBy = c.approval.ID, c.approval.By
 	}
+	t.nodes, t.action.Nodes = c.nodes, c.nodes.present(c.sight.Certificate)
 	t.dir = r.runDir(t.action)
 	return t
 }

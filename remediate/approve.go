@@ -3,6 +3,8 @@ package remediate
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/certmedic/certmedic"
@@ -14,7 +16,7 @@ import (
 // exactly this plan.
 func (r *Remediator) seal(q Request, c *considered) error {
 	p := &c.plan
-	p.Kind, p.Hosts, p.Verify = q.Kind, []string{"local"}, cmp.Or(p.Verify, verification(q.Kind, p.Version))
+	p.Kind, p.Hosts, p.Verify = q.Kind, reaches(c.sight.Certificate, *p), cmp.Or(p.Verify, verification(q.Kind, p.Version))
 	if err := p.Seal(); err != nil {
 		return err
 	}
@@ -58,8 +60,13 @@ func (r *Remediator) present(q Request, c considered, a *certmedic.Action, this 
 	default:
 		return nil
 	}
-	for _, cmd := range c.plan.Commands {
+	for _, cmd := range slices.Concat(c.plan.Commands, c.plan.Pushes) {
 		a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name, Argv: cmd.Argv})
+	}
+	for _, e := range c.plan.Elsewhere {
+		for _, cmd := range e.Commands {
+			a.Runs = append(a.Runs, certmedic.Run{Name: cmd.Name + " (on " + strings.Join(e.Hosts, ", ") + ")", Argv: cmd.Argv})
+		}
 	}
 	if r.o.Approvals == nil {
 		return nil

@@ -89,7 +89,7 @@ func TestOtherwise(t *testing.T) {
 		w := newWorld(t)
 		w.withSteps(t, "", loadInstalled(), "")
 		d := &w.cert.Destinations[0]
-		d.HAProxy = certmedic.HAProxy{Socket: "/run/haproxy.sock", Certificate: d.Files[0].To}
+		d.HAProxy = certmedic.HAProxy{Sockets: []string{"/run/haproxy.sock"}, Certificate: d.Files[0].To}
 		self := w.script(t, "bin/certmedic", row.self)
 		j, err := w.journal()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,9 +53,12 @@ func (r *Remediator) loan(certificate string) (rollback.Loan, error) {
 // settle keeps the loan of a rollback that healed, before the journal has that, and clears up
 // after one that came to nothing.
 func (r *Remediator) settle(a certmedic.Action, l rollback.Loan, o certmedic.Outcome) certmedic.Outcome {
-	switch o.Kind {
-	case certmedic.OutcomeRunning:
-	case certmedic.OutcomeHealed:
+	reached := slices.ContainsFunc(a.Nodes, func(n certmedic.NodeStatus) bool { // clients get it there
+		return n.State == certmedic.NodeDone && n.Want == l.Version
+	})
+	switch {
+	case o.Kind == certmedic.OutcomeRunning:
+	case o.Kind == certmedic.OutcomeHealed, reached:
 		l.Action = a.ID
 		if err := r.o.Loans.SaveLoan(l); err != nil {
 			o.Kind, o.Reason, o.Detail = certmedic.OutcomeUnverified, "loan", o.Detail+", but the loan could not be kept: "+err.Error()

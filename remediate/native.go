@@ -104,6 +104,14 @@ func (t *transaction) ordered(ctx context.Context, o ledger.Order) certmedic.Out
 			continue
 		}
 		if c.Phase == deploy.PhaseRenew {
+			if err := t.still(ctx); err != nil {
+				return notLed(fmt.Errorf("nothing was ordered: %w", err))
+			}
+			done, stopped := t.intend(ctx, o, c)
+			if stopped.Kind != "" {
+				return stopped
+			}
+			defer done()
 			if stopped := t.take(o); stopped.Kind != "" {
 				return stopped
 			}

@@ -89,7 +89,8 @@ func (r *Remediator) considerRehearsal(ctx context.Context, q RehearsalRequest) 
 	}
 	cs.Needed, cs.Bound, cs.ServedDire = need(sight)
 	cs.ServedNewer = slices.ContainsFunc(sight.Addresses, func(a Served) bool { return a.Bound && a.Newer })
-	c := considered{sight: sight, plan: plan, decision: guard.Rehearse(cs, down(sight))}
+	r.leads(&cs)
+	c := considered{sight: sight, plan: plan, decision: guard.Rehearse(cs, down(sight)), asked: cs}
 	if c.decision.Reason == guard.NothingToRun && len(plan.Notes) > 0 {
 		c.decision.Detail += ": " + strings.Join(plan.Notes, "; ")
 	}
@@ -152,7 +153,7 @@ func (r *Remediator) refuseRehearsal(q RehearsalRequest, c considered, err error
 	a := newAction(q.request(), c)
 	a.EndedAt = a.StartedAt
 	a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeRefused, Reason: string(c.decision.Reason), Detail: c.decision.Detail}
-	if a.Outcome.Reason == q.Told {
+	if a.Outcome.Reason == q.Told || !q.ByHand && c.decision.Reason == guard.NotLeader {
 		return a, nil
 	}
 	return a, r.record(a)
@@ -169,6 +170,11 @@ func (r *Remediator) rehearse(ctx context.Context, q RehearsalRequest, c conside
 		return certmedic.Action{}, err
 	}
 	t := r.transaction(q.request(), c)
+	if !q.ByHand || q.Kind == certmedic.RehearseRenewal { // see [guard.Rehearse]
+		if err := r.prove(ctx, &c, &t.action); err != nil || !c.decision.Allowed() {
+			return r.refuseRehearsal(q, c, err)
+		}
+	}
 	t.action.Basis = basis
 	if err := r.record(t.action); err != nil {
 		return t.action, err
@@ -212,6 +218,11 @@ func (t *transaction) perform(ctx context.Context) certmedic.Outcome {
 	_, bad := t.commands(ctx)
 	if bad != nil && bad.Result == certmedic.RunCancelled {
 		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
+	}
+	if bad == nil {
+		if elsewhere := t.rehearseElsewhere(ctx); elsewhere.Kind != "" {
+			return elsewhere
+		}
 	}
 	stopped := t.afterStop(ctx)
 	besides := t.after(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/certmedic/certmedic/remediate/deploy"
 	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/lineage"
+	"github.com/certmedic/certmedic/remediate/remote/session"
 	"github.com/certmedic/certmedic/remediate/renew"
 	"github.com/certmedic/certmedic/remediate/rollback"
 )
@@ -25,6 +26,14 @@ type Journal interface {
 	// Actions returns the actions of a certificate, or of all when it is "", that started
 	// at or after since, newest first.
 	Actions(certificate string, since time.Time) ([]certmedic.Action, error)
+}
+
+// Nodes keeps what is known of the nodes of a certificate. All members of a cluster share it.
+type Nodes interface {
+	Nodes(ctx context.Context, certificate string) ([]certmedic.NodeStatus, error)
+	// SaveNodes keeps what is known in place of what was. It is an error where a member with a
+	// higher token was there first.
+	SaveNodes(ctx context.Context, certificate string, token uint64, all []certmedic.NodeStatus) error
 }
 
 // Sight is one fresh look at a certificate: what is stored now and what each address serves
@@ -39,7 +48,9 @@ type Sight struct {
 
 // Served is what one address served in a look.
 type Served struct {
-	Address string
+	Address string                // for people
+	At      string                // ip:port that was asked
+	Node    string                // whose address it is, of the nodes of the certificate; empty: of none that is known
 	Bound   bool                  // it served a version of this certificate before, or is owned
 	Leaf    certmedic.Fingerprint // empty when nothing was presented
 	Dire    bool                  // what it serves is invalid already, or of a denied key
@@ -68,6 +79,21 @@ type Options struct {
 	Frozen  func() bool                           // whether the freeze file exists
 	Changed func(certmedic.Action)
 	Log     *slog.Logger
+
+	Lead    func(certificate string) certmedic.Lead                                 // who acts for a certificate; nil: this host, as there is no other
+	Confirm func(ctx context.Context, certificate string) (token uint64, err error) // proves that just before something is changed; nil: with token 0
+	Nodes   Nodes                                                                   // nil: nothing is deployed to other hosts
+
+	Dial   func(ctx context.Context, node string) (*session.Session, error)   // connects to another host; nil: there is none
+	LookAt func(ctx context.Context, certificate, node string) (Sight, error) // a look at the addresses of one node alone; nil: Look sees them
+
+	Fences bool // there are other members: what is installed on this host keeps the token of who did, which refuses a lower one
+
+	// Emergency returns from when the stored version of a certificate may be renewed although the coordinator cannot
+	// be asked; zero: not at all. Nil: never.
+	Emergency func(certificate string, stored certmedic.CertFacts) time.Time
+
+	Orders Orders // tells the other members what is ordered; nil: there are none
 
 	Rehearsals Journal                // of rehearsals; nil: nothing is rehearsed
 	Rehearsed  func(certmedic.Action) // told of each; may be nil

@@ -125,6 +125,7 @@ func (r *Remediator) planRenewal(s Sight, q Request) (deploy.Plan, error) {
 	way, err := r.o.Renewal(s.Certificate)
 	var plan deploy.Plan
 	switch {
+	case errors.Is(err, renew.ErrNoWay):
 	case err != nil:
 		return deploy.Plan{}, err
 	case way.ACME != nil:

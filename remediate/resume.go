@@ -132,6 +132,8 @@ func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
 		return r.clear(a) // certmedic may have been killed right before that
 	}
 	r.o.Log.Warn("an action was in flight when certmedic last ended", "action", a.ID, "certificate", a.Certificate)
+	done := r.followOn(ctx, a)
+	defer done()
 	for i, run := range a.Runs {
 		if run.Result != certmedic.RunRunning && run.Result != certmedic.RunCancelled {
 			continue
@@ -153,12 +155,19 @@ func (r *Remediator) resumeOne(ctx context.Context, a certmedic.Action) error {
 	case certmedic.RehearseHooks, certmedic.RehearseRenewal:
 		return r.resumeRehearsal(ctx, a)
 	}
+	if rolled(a) {
+		t := &transaction{r: r, action: a, dir: r.runDir(a)}
+		if t.action.Outcome = r.resumeNodes(ctx, t); t.action.Outcome.Kind == certmedic.OutcomeRunning {
+			return nil
+		}
+		return r.end(ctx, &t.action)
+	}
 	r.sweep(ctx, a)
 	verified, detail := r.verify(ctx, a.Certificate, a.Version, roundGap)
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case verified && deploy.Installed(a.Changes):
+	case verified && deploy.Installed(a.Changes) && r.gaveAll(ctx, a):
 		a.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeHealed, Reason: "interrupted", Detail: "certmedic was restarted meanwhile; " + detail}
 	case len(a.Changes) > 0:
 		a.Outcome = r.revert(ctx, &a, detail)
@@ -216,6 +225,9 @@ func (r *Remediator) sweep(ctx context.Context, a certmedic.Action) {
 	}
 	if sight, err := r.o.Look(ctx, a.Certificate); err == nil {
 		for _, d := range sight.Certificate.Destinations {
+			if !d.Local() {
+				continue
+			}
 			for _, f := range d.Files {
 				paths = append(paths, f.To)
 			}

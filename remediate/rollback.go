@@ -148,6 +148,9 @@ func (r *Remediator) lineagePlan(c certmedic.Certificate, chosen rollback.Candid
 	if err != nil {
 		return deploy.Plan{}, err
 	}
+	if len(plan.Elsewhere) > 0 {
+		return deploy.Plan{Notes: []string{"it has destinations on other hosts, which a change of the lineage does not bring it to: the way deploy-path does"}}, nil
+	}
 	if plan.Empty() {
 		plan.Notes = append(plan.Notes, "it has no deploy hook or step that would make a service load the version")
 		return plan, nil
@@ -210,7 +213,7 @@ func (r *Remediator) way(c certmedic.Certificate) rollback.Way {
 	if r.o.RollbackWay != nil {
 		way = r.o.RollbackWay(c)
 	}
-	installs := slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool { return len(d.Files) > 0 })
+	installs := slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool { return len(d.Files) > 0 || d.Push.Some() })
 	switch {
 	case way == rollback.WayDeployPath && !installs, way != rollback.WayDeployPath && way != rollback.WayAuto && c.Source.Kind != certmedic.SourceCertbot:
 		return rollback.WayAuto
@@ -359,7 +362,8 @@ func (t *transaction) rollback(ctx context.Context) certmedic.Outcome {
 	}
 	t.earlier = nil // what was put back has to be done again, all of it
 	if t.loan.Way == rollback.WayDeployPath {
-		return t.r.settle(t.action, t.loan, t.run(ctx))
+		o := t.run(ctx) // before the action is looked at
+		return t.r.settle(t.action, t.loan, o)
 	}
 	return t.r.settle(t.action, t.loan, t.lend(ctx))
 }
@@ -367,6 +371,9 @@ func (t *transaction) rollback(ctx context.Context) certmedic.Outcome {
 // lend changes the lineage, runs its hooks, and looks. What does not come to be served is taken
 // back.
 func (t *transaction) lend(ctx context.Context) certmedic.Outcome {
+	if err := t.still(ctx); err != nil {
+		return notLed(err)
+	}
 	_, bad := t.commands(ctx)
 	switch {
 	case bad != nil && bad.Result == certmedic.RunCancelled:
@@ -507,7 +514,7 @@ func (t *transaction) loading(ctx context.Context) ([]deploy.Command, error) {
 // another version than the stored one is to be served.
 func (t *transaction) verify(ctx context.Context, window time.Duration) (ok bool, detail string) {
 	beside := t.action.Kind == certmedic.ActionRollback && t.loan.Way == rollback.WayDeployPath
-	return t.r.verifyThat(ctx, expected{t.action.Certificate, t.action.Version, beside}, window)
+	return t.r.verifyThat(ctx, expected{t.action.Certificate, t.action.Version, beside, t.node}, window)
 }
 
 // resumeRollback ends a rollback that was in flight: where the version is served everywhere it
@@ -521,6 +528,13 @@ func (r *Remediator) resumeRollback(ctx context.Context, a certmedic.Action) err
 		return r.end(ctx, &t.action)
 	}
 	t.loan = loan
+	if loan.Way == rollback.WayDeployPath && rolled(a) {
+		t.action.Outcome = r.settle(t.action, loan, r.resumeNodes(ctx, t))
+		if t.action.Outcome.Kind == certmedic.OutcomeRunning {
+			return nil
+		}
+		return r.end(ctx, &t.action)
+	}
 	if loan.Way == rollback.WayDeployPath {
 		r.sweep(ctx, a)
 	}
@@ -529,9 +543,9 @@ func (r *Remediator) resumeRollback(ctx context.Context, a certmedic.Action) err
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case verified && deploy.Installed(a.Changes) && t.ranSteps():
+	case verified && deploy.Installed(a.Changes) && t.ranSteps() && (loan.Way != rollback.WayDeployPath || r.gaveAll(ctx, a)):
 		t.action.Outcome = certmedic.Outcome{Kind: certmedic.OutcomeHealed, Reason: reasonInterrupted, Detail: interrupted.Detail}
-	case len(a.Changes) > 0:
+	case len(a.Changes) > 0 || t.gaveAny():
 		t.action.Outcome = r.revert(ctx, &t.action, detail)
 	case len(a.Runs) > 0:
 		t.action.Outcome = t.takeBack(ctx, interrupted)
@@ -556,7 +570,7 @@ func (t *transaction) ranSteps() bool {
 	case rollback.WayPinned:
 		return began(lineage.Pin)
 	}
-	return len(t.action.Changes) > 0
+	return len(t.action.Changes) > 0 || t.gaveAny()
 }
 
 // wasPinned reports whether an earlier loan keeps certbot from renewing.

@@ -29,7 +29,7 @@ func (t *transaction) answersWorse(ctx context.Context, verified bool) (outcome 
 		if look > 0 {
 			pauseFor(ctx, roundGap)
 		}
-		now, err := t.r.o.Look(ctx, t.action.Certificate)
+		now, err := t.look(ctx)
 		if err != nil || ctx.Err() != nil {
 			return certmedic.Outcome{}, false
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/guard"
 	"github.com/certmedic/certmedic/remediate/rollback"
 )
 
@@ -28,7 +29,14 @@ type transaction struct {
 	loan    rollback.Loan // of a rollback: what will stand
 	dir     string        // for output and backups
 
-	prepared bool // something was made of the new files already
+	prepared bool       // something was made of the new files already
+	gaveBack bool       // what was given away was given again as it was before
+	asked    guard.Case // what the guard was asked
+
+	nodes    survey               // how the nodes stand to the version, where there are others than this host
+	node     string               // the one whose addresses alone are looked at; empty: all
+	evidence []certmedic.Evidence // from nodes
+	resumed  bool                 // the nodes that are due were begun before a restart, and are only brought to their end
 }
 
 // run applies the plan and returns the outcome; running means that certmedic was told to
@@ -37,6 +45,14 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 	if t.action.Kind == certmedic.ActionRenew {
 		return t.renew(ctx)
 	}
+	if len(t.nodes.hosts) > 0 {
+		return t.rollOut(ctx)
+	}
+	return t.install(ctx)
+}
+
+// install applies what of the plan is for this host.
+func (t *transaction) install(ctx context.Context) certmedic.Outcome {
 	installation, err := deploy.Stage(t.plan, filepath.Join(t.dir, "backup"))
 	if err != nil {
 		return failed("stage", err)
@@ -45,16 +61,22 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 	if err := t.r.record(t.action); err != nil {
 		return failed("journal", errors.Join(err, installation.Abort()))
 	}
+	if no := t.enter(ctx, installation); no.Kind != "" {
+		return no
+	}
 	if err := installation.Commit(); err != nil {
 		return t.putBack(ctx, failed("install", err), false)
 	}
 	reloaded, bad := t.commands(ctx)
+	if bad == nil && len(t.nodes.hosts) == 0 { // else once the other hosts have it, too
+		bad = t.give(ctx)
+	}
 	if bad != nil && bad.Result == certmedic.RunCancelled {
 		return certmedic.Outcome{Kind: certmedic.OutcomeRunning}
 	}
 	window := t.r.o.VerifyTimeout
 	if bad != nil {
-		if len(t.plan.Files) > 0 {
+		if len(t.plan.Files) > 0 || t.gaveAny() {
 			return t.putBack(ctx, runFailed(*bad), reloaded)
 		}
 		window = roundGap
@@ -77,6 +99,8 @@ func (t *transaction) run(ctx context.Context) certmedic.Outcome {
 		return certmedic.Outcome{Kind: certmedic.OutcomeHealed, Detail: detail}
 	case bad != nil:
 		return runFailed(*bad)
+	case t.proven():
+		return certmedic.Outcome{Kind: certmedic.OutcomeHealed, Detail: "what got the version shows it; " + detail}
 	}
 	unseen := certmedic.Outcome{Kind: certmedic.OutcomeUnverified, Reason: "not_served", Detail: detail}
 	if len(t.plan.Files) > 0 && t.watched() && !t.first() && !t.moved(ctx) {
@@ -148,7 +172,7 @@ func (t *transaction) watched() bool {
 // moved reports whether some bound address serves the new version now and none was lost:
 // then the old files are not better.
 func (t *transaction) moved(ctx context.Context) bool {
-	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	now, err := t.look(ctx)
 	if err != nil {
 		return false
 	}
@@ -166,9 +190,22 @@ func (t *transaction) moved(ctx context.Context) bool {
 	return moved
 }
 
-// putBack restores the old files and, where a reload was begun, makes the services load
-// them again and looks whether they serve what they served before.
+// putBack undoes what was done on this host, and then what was given away.
 func (t *transaction) putBack(ctx context.Context, because certmedic.Outcome, reloaded bool) certmedic.Outcome {
+	if len(t.action.Changes)+len(t.plan.Commands) > 0 {
+		return t.giveBack(ctx, t.filesBack(ctx, because, reloaded))
+	}
+	because.Kind = certmedic.OutcomePutBack
+	return t.giveBack(ctx, because)
+}
+
+// filesBack restores the old files and, where a reload was begun, makes the services load
+// them again and looks whether they serve what they served before.
+func (t *transaction) filesBack(ctx context.Context, because certmedic.Outcome, reloaded bool) certmedic.Outcome {
+	if err := t.fenced(); err != nil {
+		because.Kind, because.Detail = certmedic.OutcomeFailed, because.Detail+"; nothing is put back: "+err.Error()
+		return because
+	}
 	if err := deploy.PutBack(t.action.Changes); err != nil {
 		because.Kind, because.Detail = certmedic.OutcomeFailed, because.Detail+"; "+err.Error()
 		return because
@@ -215,7 +252,7 @@ func (t *transaction) strayed(ctx context.Context) string {
 }
 
 func (t *transaction) strayedNow(ctx context.Context) string {
-	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	now, err := t.look(ctx)
 	if err != nil {
 		return ""
 	}
@@ -255,11 +292,11 @@ func destinationOf(command string) string {
 
 // asBefore says whether every address serves again what it served before the action.
 func (t *transaction) asBefore(ctx context.Context) string {
-	if len(t.before.Addresses) == 0 {
+	if len(t.before.Addresses) == 0 || t.gaveAny() && !t.gaveBack {
 		return ""
 	}
 	pauseFor(ctx, roundGap)
-	now, err := t.r.o.Look(ctx, t.action.Certificate)
+	now, err := t.look(ctx)
 	if err != nil {
 		return ""
 	}

@@ -26,7 +26,8 @@ func (r *Remediator) verify(ctx context.Context, certificate string, version cer
 type expected struct {
 	certificate string
 	version     certmedic.Fingerprint
-	beside      bool // whatever version is stored
+	beside      bool   // whatever version is stored
+	node        string // the one whose addresses alone are looked at; empty: all
 }
 
 // verifyThat looks, in rounds, whether every bound address serves what is expected. It ends when
@@ -64,7 +65,7 @@ func (r *Remediator) round(ctx context.Context, e expected) (ok, hopeless bool, 
 // bound, or another version is stored by now.
 func (r *Remediator) glance(ctx context.Context, e expected) (ok, hopeless bool, detail string) {
 	version := e.version
-	sight, err := r.o.Look(ctx, e.certificate)
+	sight, err := r.lookAt(ctx, e.certificate, e.node)
 	if err != nil {
 		return false, false, err.Error()
 	}
@@ -74,7 +75,7 @@ func (r *Remediator) glance(ctx context.Context, e expected) (ok, hopeless bool,
 	bound := 0
 	for _, a := range sight.Addresses {
 		switch {
-		case !a.Bound:
+		case !a.Bound && (e.node == "" || a.Leaf != version):
 			continue
 		case a.Leaf == "":
 			return false, false, fmt.Sprintf("%s presented no certificate: %s", a.Address, a.Detail)
@@ -84,9 +85,27 @@ func (r *Remediator) glance(ctx context.Context, e expected) (ok, hopeless bool,
 		bound++
 	}
 	if bound == 0 {
-		return false, true, "no address is bound to the certificate, so nothing shows what is served"
+		return false, e.node == "", "no address is bound to the certificate, so nothing shows what is served"
 	}
 	return true, false, fmt.Sprintf("%s is served by every bound address (%d)", version.Short(), bound)
+}
+
+// look looks at the certificate of an action, or at one node of it.
+func (t *transaction) look(ctx context.Context) (Sight, error) {
+	return t.r.lookAt(ctx, t.action.Certificate, t.node)
+}
+
+// lookAt looks at the addresses of one node of a certificate; at all of its addresses where none is
+// named.
+func (r *Remediator) lookAt(ctx context.Context, certificate, node string) (Sight, error) {
+	if node != "" && r.o.LookAt != nil {
+		return r.o.LookAt(ctx, certificate, node)
+	}
+	sight, err := r.o.Look(ctx, certificate)
+	if node != "" {
+		sight.Addresses = sight.at(node)
+	}
+	return sight, err
 }
 
 // pauseFor waits, or returns early when ctx ends.

@@ -48,6 +48,7 @@ func TestEveryVariableHasTheTypeThatItDeclares(t *testing.T) {
 	full := everything()
 	full.Certificate.RenewalAge, full.Certificate.ARIStartsIn, full.Certificate.ARIEndsIn, full.Certificate.LoanEndsIn = &d, &d, &d, &d
 	full.Certificate.LoanCount = &n
+	full.Certificate.SharedFailing, full.Certificate.Unpublished, full.Certificate.StandbyUnfit = &b, &b, &b
 	full.Certificate.RenewalLog, full.Certificate.Loan, full.Certificate.KeyDenied, full.Certificate.BudgetRemaining = &s, &b, &b, &n
 	full.Certificate.RenewIn = &d
 	fleet := Facts{Fleet: &FleetFacts{ClockSkew: &d}}

@@ -87,7 +87,11 @@ type CertificateFacts struct {
 	LoanEndsIn      *time.Duration
 	LoanCount       *int64 // how many rollbacks there were for its cause, within 30 days
 	KeyDenied       *bool  // the key of what is served or stored is on the deny list
+	SharedFailing   *bool  // what is published elsewhere cannot be fetched, or must not be believed
+	Unpublished     *bool  // this host has a version to publish, and it is not published
+	StandbyUnfit    *bool  // this host's own copy cannot be served
 	BudgetRemaining *int64 // certificates that the CA still grants, over the limit that is closest
+	NodesBehind     int64  // nodes that have another version than the stored one, although nothing that they serve shows it
 
 	Undecided  Undecided
 	Incomplete Incomplete
@@ -150,6 +154,8 @@ type FleetFacts struct {
 	FailingReceivers []string       // receivers that do not take what they are sent, sorted
 	ClockSkew        *time.Duration // how far this clock is ahead of the CA's, negative: behind
 	StateUnwritten   time.Duration  // for how long the state folder could not be written; 0 where it can be
+	CoordinatorLost  time.Duration  // for how long the coordinator of the cluster could not be asked; 0 where it can be, or there is none
+	MembersGone      []string       // members of the cluster that were there within the last day, and are not, sorted
 
 	Undecided Undecided
 	Support   map[string]Support

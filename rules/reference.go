@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/certmedic/certmedic"
@@ -68,7 +69,7 @@ func (c *named) exampleCEL() string {
 
 // meanings says of each variable what it is, in a line.
 func meanings() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"certificate.name":              "certmedic's own name for it",
 		"certificate.labels":            "its labels; one that is not there is an error, unless `\"x\" in certificate.labels` is asked first",
 		"certificate.watched":           "it is only watched: there is nothing that certmedic could mend",
@@ -111,7 +112,11 @@ func meanings() map[string]string {
 		"certificate.loan_ends_in":      "until the deadline of that",
 		"certificate.loan_count":        "how many rollbacks there were for its cause within 30 days, this one included",
 		"certificate.key_denied":        "the key of what is served or stored is on the deny list",
+		"certificate.shared_failing":    "what is published elsewhere cannot be fetched, or must not be believed",
+		"certificate.unpublished":       "this host has a version to publish, and could not",
+		"certificate.standby_unfit":     "this host's own copy failed when it was served to certmedic itself, as a stand-in would have to serve it",
 		"certificate.budget_remaining":  "how many certificates the CA still grants, by the limit that is closest",
+		"certificate.nodes_behind":      "how many of its nodes have another version than the stored one, although nothing that they serve shows it: they cannot be reached, or nobody looks there",
 
 		"endpoint.address":       "host:port",
 		"endpoint.protocol":      "tls, smtp, imap and so on",
@@ -134,7 +139,14 @@ func meanings() map[string]string {
 		"file.mode":       "its permission bits in octal, such as 0640; empty where it is not there",
 		"file.expires_in": "until the certificate in it ends",
 		"file.findings":   "codes of all that is wrong with it",
+	}
+	maps.Copy(all, meaningsOfFleet())
+	return all
+}
 
+// meaningsOfFleet are those of the variables about certmedic itself.
+func meaningsOfFleet() map[string]string {
+	return map[string]string{
 		"fleet.certificates":      "how many certificates there are",
 		"fleet.endpoints":         "how many endpoints there are",
 		"fleet.last_round_age":    "since every endpoint had been probed once more",
@@ -144,6 +156,8 @@ func meanings() map[string]string {
 		"fleet.degraded":          "what certmedic cannot do now, in sentences",
 		"fleet.failing_receivers": "receivers that do not take what they are sent",
 		"fleet.state_unwritten":   "for how long the state folder could not be written; 0 where it can be",
+		"fleet.coordinator_lost":  "for how long the coordinator of the cluster could not be asked; 0 where it can be, and where there is no cluster",
+		"fleet.members_gone":      "members of the cluster that were there within the last day, and are not any more",
 		"fleet.clock_skew":        "how far this clock is ahead of the CA's; negative: behind",
 	}
 }

@@ -86,7 +86,11 @@ func ofCertificates() []variable {
 		cert("loan_ends_in", cel.DurationType, func(c *CertificateFacts) ref.Val { return known(c.LoanEndsIn, asSpan) }),
 		cert("loan_count", cel.IntType, func(c *CertificateFacts) ref.Val { return known(c.LoanCount, asNumber) }),
 		cert("key_denied", cel.BoolType, func(c *CertificateFacts) ref.Val { return known(c.KeyDenied, asFlag) }),
+		cert("shared_failing", cel.BoolType, func(c *CertificateFacts) ref.Val { return known(c.SharedFailing, asFlag) }),
+		cert("unpublished", cel.BoolType, func(c *CertificateFacts) ref.Val { return known(c.Unpublished, asFlag) }),
+		cert("standby_unfit", cel.BoolType, func(c *CertificateFacts) ref.Val { return known(c.StandbyUnfit, asFlag) }),
 		cert("budget_remaining", cel.IntType, func(c *CertificateFacts) ref.Val { return known(c.BudgetRemaining, asNumber) }),
+		cert("nodes_behind", cel.IntType, func(c *CertificateFacts) ref.Val { return asNumber(c.NodesBehind) }),
 	}
 }
 
@@ -151,6 +155,8 @@ func ofTheFleet() []variable {
 		fleet("degraded", lists(), func(f *FleetFacts) ref.Val { return asWords(f.Degraded) }),
 		fleet("failing_receivers", lists(), func(f *FleetFacts) ref.Val { return asWords(f.FailingReceivers) }),
 		fleet("state_unwritten", cel.DurationType, func(f *FleetFacts) ref.Val { return asSpan(f.StateUnwritten) }),
+		fleet("coordinator_lost", cel.DurationType, func(f *FleetFacts) ref.Val { return asSpan(f.CoordinatorLost) }),
+		fleet("members_gone", lists(), func(f *FleetFacts) ref.Val { return asWords(f.MembersGone) }),
 		fleet("clock_skew", cel.DurationType, func(f *FleetFacts) ref.Val { return known(f.ClockSkew, asSpan) }),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -159,7 +160,7 @@ func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
 	for _, f := range p.Files {
 		fmt.Fprintf(e.stdout, "install  %s (%s)\n", printable(f.To), fileOf(f))
 	}
-	for _, c := range p.Commands {
+	for _, c := range slices.Concat(p.Commands, p.Pushes) {
 		fmt.Fprintf(e.stdout, "run      %s: %s\n", c.Phase, printable(strings.Join(c.Argv, " ")))
 		for _, v := range c.EnvDiff {
 			fmt.Fprintf(e.stdout, "         with %s\n", printable(v))
@@ -168,6 +169,7 @@ func (e *environment) printPlan(p deploy.Plan, answer api.ActionAnswer) {
 			fmt.Fprintf(e.stdout, "         %s\n", printable(more))
 		}
 	}
+	e.printElsewhere(p.Elsewhere)
 	for _, note := range p.Notes {
 		fmt.Fprintf(e.stdout, "note     %s\n", printable(note))
 	}
@@ -217,6 +219,7 @@ func (e *environment) printAction(a certmedic.Action) {
 		fmt.Fprintf(e.stdout, ": %s", printable(a.Outcome.Detail))
 	}
 	fmt.Fprintln(e.stdout)
+	e.printNodes(a.Nodes)
 	for _, r := range a.Runs {
 		fmt.Fprintf(e.stdout, "  %s: %s\n", printable(r.Name), ending(r))
 		if !r.Succeeded() && r.Stderr != "" {

@@ -33,6 +33,7 @@ type reader interface {
 	Acknowledged(ctx context.Context) ([]api.Acknowledgement, error)
 	Plans(ctx context.Context) ([]approval.Approval, error)
 	Receivers(ctx context.Context) ([]api.Receiver, error)
+	Matrix(ctx context.Context, certificate string) (api.Matrix, error)
 }
 
 // options are what the app needs of the process.

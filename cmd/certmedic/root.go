@@ -79,7 +79,7 @@ moves it on.`,
 	root.PersistentFlags().StringVar(&e.configFile, "config", "", "configuration file (default "+defaultConfig+" if there)")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "print JSON")
 	root.AddCommand(
-		newCheck(e), newDiagnose(e), newAudit(e), newServe(e), newConfig(e), newStatus(e), newIncidents(e), newHistory(e), newRedeploy(e), newReload(e), newSnapshots(e), newKey(e), newRenew(e), newRollback(e), newHooks(e), newPlans(e), newApprove(e), newReject(e), newRules(e), newSilence(e), newReceivers(e), newDrill(e), newMan(e), newStep(e),
+		newCheck(e), newDiagnose(e), newAudit(e), newServe(e), newConfig(e), newStatus(e), newMatrix(e), newIncidents(e), newHistory(e), newRedeploy(e), newReload(e), newSnapshots(e), newKey(e), newRenew(e), newRollback(e), newHooks(e), newPlans(e), newApprove(e), newReject(e), newRules(e), newSilence(e), newReceivers(e), newDrill(e), newMan(e), newStep(e),
 	)
 	return root
 }

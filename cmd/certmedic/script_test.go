@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -138,7 +139,7 @@ func (l *scriptLab) split(ctx context.Context, shop mint.Pair) error {
 	if err != nil {
 		return err
 	}
-	stale, err := l.issuing.Leaf(mint.Leaf{Names: []string{"shop.test"}})
+	stale, err := l.issuing.Leaf(mint.Leaf{Names: []string{"shop.test"}, NotBefore: time.Now().Add(-2 * time.Hour)})
 	if err != nil {
 		return err
 	}

@@ -15,18 +15,25 @@ import (
 )
 
 func newStatus(e *environment) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	cmd := &cobra.Command{
 		Use:   "status [CERT]",
 		Short: "Say how every certificate is now",
 		Long: `Status asks the daemon for the present picture. Where no daemon runs, it shows what is kept
-and what the sources hold now; nothing is probed.
+and what the sources hold now; nothing is probed. With --all the daemon asks every member of its cluster.
 
 Exit codes are those of check: 0 fine, 1 warning, 2 critical, 3 could not tell.`,
-		Example:           "  certmedic status\n  certmedic status shop --json",
+		Example:           "  certmedic status\n  certmedic status shop --json\n  certmedic status --all",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: e.completeCertificates,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if all && len(args) > 0 {
+				return &exitError{exitUsage, errors.New("--all is for all certificates")}
+			}
 			return e.ask(func(r reader) error {
+				if all {
+					return e.statusAll(cmd.Context(), r)
+				}
 				s, err := r.Status(cmd.Context())
 				if err != nil {
 					return err
@@ -38,6 +45,8 @@ Exit codes are those of check: 0 fine, 1 warning, 2 critical, 3 could not tell.`
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "what all members of the cluster see")
+	return cmd
 }
 
 // only keeps the certificate that was named, if one was.
@@ -77,14 +86,16 @@ func (e *environment) printStatus(s api.Status) {
 		return
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STATUS\tCERTIFICATE\tSTAGE\tSERVED UNTIL\tSTORED UNTIL\tMODE\tWHAT")
+	fmt.Fprintln(w, "STATUS\tCERTIFICATE\tSTAGE\tSERVED UNTIL\tSTORED UNTIL\tMODE\t"+column(s.Cluster, "LEADER")+"WHAT")
 	for _, v := range s.Certificates {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Status, printable(v.Name), or(string(v.Stage), "-"), servedUntil(v, s.Time), storedUntil(v, s.Time), v.Mode, printable(what(v)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", v.Status, printable(v.Name), or(string(v.Stage), "-"), servedUntil(v, s.Time), storedUntil(v, s.Time), v.Mode, column(s.Cluster, leader(v)), printable(what(v)))
 	}
 	_ = w.Flush() // writes to standard output; there is nobody to tell
 	if len(s.Certificates) == 1 {
 		e.printRehearsals(s.Certificates[0].Rehearsed)
+		e.printSupply(s.Certificates[0].Supply)
 	}
+	e.printCluster(s.Cluster)
 	for _, in := range s.Fleet {
 		if in.State == certmedic.StateFiring {
 			fmt.Fprintf(e.stdout, "certmedic itself: %s: %s: %s\n", in.Severity, in.Rule, printable(in.Summary))

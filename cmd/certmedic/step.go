@@ -13,7 +13,10 @@ import (
 	"github.com/certmedic/certmedic/internal/app"
 	"github.com/certmedic/certmedic/internal/ownership"
 	"github.com/certmedic/certmedic/remediate/deploy"
+	"github.com/certmedic/certmedic/remediate/deploy/acm"
 	"github.com/certmedic/certmedic/remediate/deploy/haproxy"
+	"github.com/certmedic/certmedic/remediate/deploy/httpapi"
+	"github.com/certmedic/certmedic/remediate/deploy/program"
 	"github.com/certmedic/certmedic/remediate/deploy/signal"
 	"github.com/certmedic/certmedic/remediate/lineage"
 	"github.com/certmedic/certmedic/remediate/renew/native"
@@ -29,7 +32,7 @@ func newStep(e *environment) *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			run := step(args[0])
+			run := step(e, args[0])
 			if run == nil {
 				return fmt.Errorf("there is no step %q", args[0])
 			}
@@ -46,12 +49,20 @@ func newStep(e *environment) *cobra.Command {
 }
 
 // step returns what carries out a kind of step; nil where there is none.
-func step(kind string) func(ctx context.Context, request []byte, out io.Writer) error {
+func step(e *environment, kind string) func(ctx context.Context, request []byte, out io.Writer) error {
 	switch kind {
 	case deploy.StepHAProxy:
 		return haproxy.Run
 	case deploy.StepSignal:
 		return signal.Run
+	case deploy.StepACM:
+		return acm.Run
+	case deploy.StepAPI:
+		return httpapi.Run
+	case deploy.StepProgram:
+		return func(ctx context.Context, request []byte, out io.Writer) error {
+			return program.Run(ctx, request, program.Outside{Environ: e.environ(), Stdout: out, Stderr: e.stderr})
+		}
 	case "acme":
 		return func(ctx context.Context, request []byte, out io.Writer) error {
 			return native.Run(ctx, request, out, app.JudgeIssued)

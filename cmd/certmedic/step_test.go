@@ -11,12 +11,12 @@ import (
 
 // TestStepsOfPlansExist shows that the kinds of steps that deployments plan can be carried out.
 func TestStepsOfPlansExist(t *testing.T) {
-	for _, kind := range []string{deploy.StepHAProxy, deploy.StepSignal} {
-		if step(kind) == nil {
+	for _, kind := range []string{deploy.StepHAProxy, deploy.StepSignal, deploy.StepACM, deploy.StepAPI, deploy.StepProgram} {
+		if step(&environment{}, kind) == nil {
 			t.Errorf("there is no step %q", kind)
 		}
 	}
-	if step("") != nil {
+	if step(&environment{}, "") != nil {
 		t.Error("there is a step without a name")
 	}
 }

@@ -29,6 +29,8 @@ type Status struct {
 	Acknowledged []Acknowledgement `json:"acknowledged,omitempty"` // who looks after what fires, by the dedup_key of incidents
 
 	Receivers []Receiver `json:"receivers,omitempty"` // of a daemon, how it gets to people
+
+	Cluster *Cluster `json:"cluster,omitempty"` // of a daemon that is a member of one
 }
 
 // Rule is one rule in force, of the answer to GET /api/v1/rules.

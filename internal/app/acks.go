@@ -77,7 +77,8 @@ func (a *App) conversations(g *generation) map[string][]certmedic.Incident {
 	add := func(incidents []certmedic.Incident) {
 		for _, in := range incidents {
 			if in.State == certmedic.StateFiring { // before that it belongs to no conversation
-				all[in.DedupKey] = append(all[in.DedupKey], in)
+				conversation := a.conversation(in)
+				all[conversation] = append(all[conversation], in)
 			}
 		}
 	}
@@ -123,6 +124,9 @@ func isAbout(in certmedic.Incident, about string) bool {
 }
 
 func acknowledgement(conversation string, incidents []certmedic.Incident, ack alerting.Ack) api.Acknowledgement {
+	if certificate := incidents[0].Subject.Certificate; conversation == alerting.SharedConversation(certificate) {
+		conversation = incidents[0].DedupKey // as this member names it
+	}
 	return api.Acknowledgement{Conversation: conversation, Certificate: incidents[0].Subject.Certificate, Ack: ack}
 }
 
@@ -131,6 +135,7 @@ func (a *App) acknowledge(g *generation, conversation string, ack alerting.Ack) 
 	if err := a.acks.set(conversation, ack); err != nil {
 		return err
 	}
+	a.people.say(conversation, ackWord{Ack: ack, Time: time.Now().UTC()})
 	a.o.Log.Info("somebody looks after it", "conversation", conversation, "by", ack.By, "via", ack.Via, "why", ack.Why)
 	g.alerter.Acknowledge(conversation, ack)
 	return nil
@@ -142,6 +147,7 @@ func (a *App) unacknowledge(g *generation, conversation string, by alerting.Ack)
 	if err != nil || !ended {
 		return err
 	}
+	a.people.say(conversation, ackWord{Back: true, Time: time.Now().UTC()})
 	a.o.Log.Info("nobody looks after it any more", "conversation", conversation, "by", by.By, "via", by.Via)
 	g.alerter.Unacknowledge(conversation, by)
 	return nil
@@ -178,12 +184,14 @@ func (a *App) forgetOver(g *generation) {
 	}
 	open := a.conversations(g)
 	for conversation := range kept {
-		if len(open[conversation]) > 0 {
+		if len(open[conversation]) > 0 || !a.cluster.Speaks("") || g.alerter.Tells(conversation) {
 			continue
 		}
 		if _, err := a.acks.end(conversation); err != nil {
 			a.o.Log.Error("an acknowledgement of what is over", "err", err)
+			continue
 		}
+		a.people.say(conversation, ackWord{Back: true, Time: time.Now().UTC()})
 	}
 }
 

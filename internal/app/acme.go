@@ -46,7 +46,7 @@ func (a *App) byACME(c *config.Config, cert config.Certificate, source certmedic
 	conf, folder := cert.ACME(), c.ACMEFolder(cert.Name)
 	way := renew.ACME{
 		Self: a.o.Self, First: authorityOf(c, conf, filepath.Join(folder, "work")), Names: ascii(conf.Domains), Store: native.Store{Folder: folder}, Roots: c.Probe.Roots,
-		ReuseKey: conf.ReuseKey, PreHook: conf.PreHook, PostHook: conf.PostHook,
+		Shared: c.Cluster != nil, ReuseKey: conf.ReuseKey, PreHook: conf.PreHook, PostHook: conf.PostHook,
 	}
 	if f := conf.Fallback; f != nil {
 		next := authorityOf(c, instead(*conf), filepath.Join(folder, "work-fallback"))

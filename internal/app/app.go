@@ -64,13 +64,18 @@ type App struct {
 	metrics *metrics.Exporter
 	dir     string // the state folder; it does not change over a reload
 
+	cluster   *cluster          // what the members share
+	fleet     fleetView         // what all of them see
+	nodes     *nodeBook         // what was done on other hosts
 	approvals *approval.Book    // the plans that wait for a person
 	lines     *systemlog.Writer // of actions
 	denied    *deny.List        // keys that must never be installed again
 	snapshots *snapshot.Store   // kept good versions
+	loans     *loanBook         // rollbacks that stand
 	silences  *silence.Book
 	acks      *acks      // who looks after what
 	inbox     *inbox     // what people said elsewhere
+	people    *people    // what they said to other members; nil on a single host
 	paging    sync.Mutex // held while what PagerDuty says is done
 	drills    drills
 	limits    limits // what services take from this process
@@ -80,6 +85,7 @@ type App struct {
 	prints  map[string]printOut // what commands printed, guarded by reloading
 	answers sd.Memory           // of http_sd and DNS, guarded by reloading
 	recalls recalls             // what CAs said about older versions
+	shelves shelves             // where versions are published
 
 	offline bool // nothing is executed, and nobody asked, to find out what there is
 
@@ -87,7 +93,9 @@ type App struct {
 	mu        sync.RWMutex
 	config    *config.Config
 	current   *generation
-	troubles  map[string]bool // what could not be done the last time it was tried, in sentences
+
+	memberChange time.Time       // when members came or went; zero: what that means was done
+	troubles     map[string]bool // what could not be done the last time it was tried, in sentences
 }
 
 // Load reads the configuration file, or returns the defaults where there is none.
@@ -113,13 +121,14 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &App{o: o, store: s, metrics: metrics.New(o.Version), config: c, dir: c.StateDir}
 	a.metrics.State(s.Trouble)
+	a.metrics.Cluster(func() metrics.Cluster { return a.cluster.measured() })
 	a.drills.alerter = func() *alerting.Alerter { return a.generation().alerter }
 	a.drills.over = func(d api.Drill) { a.exercised(drilled(d)) }
 	a.openVersions()
 	if a.silences, err = silence.Open(s); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	if err := errors.Join(a.openApprovals(), a.openInbox()); err != nil {
+	if err := errors.Join(a.openCluster(), a.openApprovals(), a.openInbox()); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return errors.Join(a.trim(), a.run(ctx), s.Close())
@@ -127,14 +136,16 @@ func Run(ctx context.Context, o Options) error {
 
 // run starts the first generation and the listeners, and ends both with ctx.
 func (a *App) run(ctx context.Context) error {
+	a.cluster.start()
+	a.cluster.settle(ctx)
 	g, err := a.build(ctx, a.config)
 	if err != nil {
-		return err
+		return errors.Join(err, a.cluster.stop())
 	}
 	a.metrics.Reloaded(true)
 	servers, addresses, err := a.listen()
 	if err != nil {
-		return err
+		return errors.Join(err, a.cluster.stop())
 	}
 	a.use(g)
 	g.start(ctx)
@@ -145,7 +156,7 @@ func (a *App) run(ctx context.Context) error {
 	if a.o.Ready != nil {
 		a.o.Ready(addresses)
 	}
-	return errors.Join(a.wait(ctx, failed), a.shutdown(servers))
+	return errors.Join(a.wait(ctx, failed), a.shutdown(servers), a.cluster.stop()) // in this order: leases outlive what acts under them
 }
 
 // touchEvery is how often it is tried whether the state can be written.
@@ -165,7 +176,7 @@ func (a *App) wait(ctx context.Context, failed <-chan error) error {
 	for {
 		select {
 		case <-look.C:
-			if err := a.rediscover(ctx); err != nil {
+			if err := errors.Join(a.rediscover(ctx), a.reshare()); err != nil {
 				a.o.Log.Error("watching what was discovered", "err", err)
 			}
 		case now := <-touch.C:
@@ -234,7 +245,7 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Versions: a, Approvals: a, Silences: a, Acks: a, Hooks: a, Receivers: a, Drills: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Backend: a, Versions: a, Matrices: a, Fleet: a, Approvals: a, Silences: a, Acks: a, Hooks: a, Receivers: a, Drills: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
 		Login: a.asksForLogin, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
@@ -273,6 +284,7 @@ func (a *App) use(g *generation) {
 	a.mu.Lock()
 	a.current, a.config = g, g.config
 	a.mu.Unlock()
+	a.cluster.want(leases(g))
 	a.metrics.Use(g)
 }
 
@@ -319,6 +331,9 @@ func (a *App) reload() error {
 	if c.StateDir != a.dir {
 		return fmt.Errorf("reloading: state_dir cannot change from %q to %q while certmedic runs", a.dir, c.StateDir)
 	}
+	if !reflect.DeepEqual(c.Cluster, a.cluster.setting) {
+		return errors.New("reloading: cluster cannot change while certmedic runs: restart it")
+	}
 	g := a.generation()
 	var before discovered
 	if reflect.DeepEqual(c.Discover, g.config.Discover) {
@@ -355,6 +370,9 @@ func (a *App) replace(next *generation) error {
 		a.o.Log.Error("reading what was kept last", "err", err)
 	}
 	next.watchdog.Inherit(old.watchdog)
+	if next.prepared == old.prepared { // else it may be another way to probe them
+		next.scheduler.Inherit(old.scheduler)
+	}
 	a.use(next)
 	next.start(old.parent)
 	return nil
@@ -370,11 +388,16 @@ func (a *App) Ready() bool {
 func (a *App) Status() api.Status {
 	s := statusOf(a.generation(), a.o.Version, true)
 	s.Receivers = a.Receivers()
-	s.Acknowledged = a.Acknowledged()
+	s.Acknowledged, s.Cluster = a.Acknowledged(), a.cluster.status()
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if since, err := a.store.Trouble(); err != nil {
 		s.Degraded = append(s.Degraded, fmt.Sprintf("the state cannot be written since %s: %v", since.UTC().Format(time.RFC3339), err))
+	}
+	for _, sentence := range []string{a.cluster.degraded(), a.cluster.doubled()} {
+		if sentence != "" {
+			s.Degraded = append(s.Degraded, sentence)
+		}
 	}
 	for _, sentence := range slices.Sorted(maps.Keys(a.troubles)) {
 		if a.troubles[sentence] {

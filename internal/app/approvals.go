@@ -43,13 +43,17 @@ func (a *App) Say(_ context.Context, r api.WordRequest) (approval.Approval, erro
 }
 
 func (a *App) say(g *generation, r api.WordRequest) (approval.Approval, error) {
-	if plan, ok := a.approvals.Find(time.Now(), r.ID); ok && r.Approve && plan.State == approval.Pending {
+	plan, here := a.approvals.Find(time.Now(), r.ID)
+	if here && r.Approve && plan.State == approval.Pending {
 		if err := g.approvable(plan); err != nil {
 			return approval.Approval{}, err
 		}
 	}
 	said, err := a.approvals.Say(time.Now(), r.ID, approval.Word{Approve: r.Approve, By: r.By, Reason: r.Reason})
-	if err != nil {
+	switch {
+	case err != nil && !here:
+		return approval.Approval{}, a.elsewhere("", err)
+	case err != nil:
 		return approval.Approval{}, err
 	}
 	a.o.Log.Warn("a person spoke about a plan", "plan", said.ID, "certificate", said.Certificate, "action", said.Kind, "state", said.State, "by", said.By, "reason", said.Reason)
@@ -66,6 +70,9 @@ func (g *generation) approvable(plan approval.Approval) error {
 		}
 		if c.Mode == certmedic.ModeObserve || c.Mode == certmedic.ModePlan {
 			return fmt.Errorf("the mode of %q is %s by now, in which nothing is carried out: its plans cannot be approved", c.Name, c.Mode)
+		}
+		if l := g.leads(c.Name); !l.Mine && l.Member != "" && l.Waits == "" && l.Lost.IsZero() {
+			return fmt.Errorf("the member %q of the cluster acts for %q by now, and has a plan of its own: approve that one there", l.Member, c.Name)
 		}
 		return nil
 	}

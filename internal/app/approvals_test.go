@@ -37,9 +37,15 @@ func TestMostUnprovenIsAShareOfWhatMayBeActedFor(t *testing.T) {
 }
 
 func TestPlansOfAnotherModeCannotBeApproved(t *testing.T) {
-	g := &generation{certificates: []certmedic.Certificate{{Name: "a", Mode: certmedic.ModeApprove}, {Name: "b", Mode: certmedic.ModePlan}, {Name: "c", Mode: certmedic.ModeAuto}}}
+	g := &generation{certificates: []certmedic.Certificate{{Name: "a", Mode: certmedic.ModeApprove}, {Name: "b", Mode: certmedic.ModePlan}, {Name: "c", Mode: certmedic.ModeAuto}, {Name: "e", Mode: certmedic.ModeApprove}}}
+	g.leads = func(certificate string) certmedic.Lead {
+		if certificate == "e" {
+			return certmedic.Lead{Member: "m2"}
+		}
+		return certmedic.Lead{Mine: true, Member: "m1"}
+	}
 	for name, want := range map[string]string{
-		"a": "", "b": `the mode of "b" is plan by now`, "c": "", "d": `there is no certificate "d" any more`,
+		"a": "", "b": `the mode of "b" is plan by now`, "c": "", "d": `there is no certificate "d" any more`, "e": `the member "m2" of the cluster acts for "e" by now`,
 	} {
 		got := ""
 		if err := g.approvable(approval.Approval{Certificate: name}); err != nil {

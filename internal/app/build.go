@@ -89,7 +89,7 @@ func (a *App) equip(c *config.Config) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{config: c, prepared: p, log: a.o.Log}
+	g := &generation{config: c, prepared: p, log: a.o.Log, mine: a.cluster.mine}
 	if g.senses, err = newProber(c, p.modules); err != nil {
 		return nil, err
 	}
@@ -110,6 +110,7 @@ func (a *App) join(g *generation) error {
 		return err
 	}
 	c, prober := g.config, g.senses.Prober
+	g.leads = a.lead(g)
 	reader := disk.Reader{Keys: &a.keys}
 	g.scheduler = probe.NewScheduler(probe.SchedulerOptions{
 		Interval: c.Probe.Interval, Concurrency: c.Probe.Concurrency, Probe: prober.Probe,
@@ -122,25 +123,39 @@ func (a *App) join(g *generation) error {
 		Candidates: func(ctx context.Context, c certmedic.Certificate, stored certmedic.Stored) ([]rollback.Candidate, error) {
 			return a.candidates(ctx, g, c, stored)
 		},
-		Place: place, RollbackWay: config.RollbackWays(c), Loans: a.store, Lent: func(name string, l *rollback.Loan) { g.watchdog.Lent(name, l) },
+		Place: place, RollbackWay: config.RollbackWays(c), Loans: a.loans, Lent: func(name string, l *rollback.Loan) { g.watchdog.Lent(name, l) },
 		Journal: a.store, Denied: a.denied.Denied, Rehearsals: a.store.Rehearsals(), Rehearsed: a.rehearsed(g),
-		Frozen:    func() bool { return exists(c.Remediation.FreezeFile) },
-		Changed:   func(act certmedic.Action) { a.lines.Acted(act); a.metrics.Acted(act); g.watchdog.Acted(act) },
+		Frozen: func() bool { return exists(c.Remediation.FreezeFile) },
+		Changed: func(act certmedic.Action) {
+			a.lines.Acted(act)
+			a.metrics.Acted(act)
+			g.census.Changed(act.Certificate)
+			g.watchdog.Acted(act)
+		},
 		Approvals: a.approvals, ApprovalExpiry: c.Remediation.ApprovalExpires, Refused: a.metrics.Refused, MaxUnproven: mostUnproven(c, g.certificates),
 		Log: a.o.Log, Self: a.o.Self, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
 		MaxPerHour: c.Remediation.MaxActionsPerHour, MaxConcurrent: c.Remediation.MaxConcurrent,
 		CommandTimeout: c.Remediation.CommandTimeout, VerifyTimeout: verifyTimeout, Grace: c.Probe.DeployGrace,
 		ClockDoubt: g.clockDoubt, Windows: g.windows,
+		Nodes: a.nodes, Dial: dial(c),
+		LookAt: func(ctx context.Context, name, node string) (remediate.Sight, error) {
+			return g.watchdog.LookAt(ctx, name, node)
+		},
+		Lead: g.leads, Orders: a.standing(c), Confirm: a.cluster.Confirm, Emergency: a.cluster.Emergency, Fences: c.Cluster != nil,
 	})
 	g.rehearser = g.newRehearser(kept.rehearsals)
 	g.keeper = newKeeper(a.snapshots, a.o.Log)
+	g.sharing = a.newSharing(g)
 	g.doctor = a.diagnostician(g)
+	g.census = newCensus(g.certificates, a.o.Log)
+	g.census.nodes, g.census.lookup, g.census.changed = a.nodes, prober.Lookup, func(name string) { g.watchdog.NodesRead(name) }
 	g.watchdog = watchdog.New(watchdog.Options{
 		Certificates: g.certificates, Engine: rules.New(g.rules), State: a.store,
 		Rules: kept.rules, Memory: kept.memory, Renewals: kept.windows, Actions: kept.actions, Rehearsals: kept.rehearsals, Loans: kept.loans,
 		Reader: reader, Probe: prober.Probe, ProbeNow: g.scheduler.Now, Roots: prober.Roots, Warn: prober.Warn, Crit: prober.Crit,
 		Interval: period(c), Partial: len(g.saw().found.unread()) > 0, Self: a.self(g),
 		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay, Diagnose: g.doctor.Ask,
+		Nodes: g.census.Nodes, Addresses: g.census.Addresses,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
 		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n, a.asked) }, Count: a.metrics, Log: a.o.Log,
 	})
@@ -154,7 +169,10 @@ func (a *App) join(g *generation) error {
 		Sources: watchdog.Sources(g.certificates),
 		Changed: func(name string) { g.watchdog.Changed(name); g.chronicler.Changed(name) },
 	})
-	g.unmute, g.hear = a.unmute(g), a.hear(g)
+	if a.cluster.keeper != nil {
+		g.followLoans = func(ctx context.Context) error { return a.loans.run(ctx, a.cluster.ttl, g.watchdog.Lent) }
+	}
+	g.unmute, g.hear, g.words = a.unmute(g), a.hear(g), a.shareWords(g)
 	g.alerter, err = a.alerter(g)
 	return err
 }

@@ -80,6 +80,7 @@ func (a *App) obey(app slackApp, c click.Click, now time.Time) (string, error) {
 		return "", err
 	}
 	g, in := a.generation(), app.where(c)
+	v.Conversation = a.named(g, v.Conversation, v.Certificate)
 	switch c.Action {
 	case slack.ActionAck:
 		return a.takesOver(g, v.Conversation, alerting.Ack{By: c.Person(), Via: in[0].Name, At: now.UTC()})
@@ -116,7 +117,7 @@ func mayApprove(in []config.Receiver, user string) bool {
 
 // takesOver says that a person looks after a conversation.
 func (a *App) takesOver(g *generation, conversation string, ack alerting.Ack) (string, error) {
-	if len(a.conversations(g)[conversation]) == 0 {
+	if len(a.conversations(g)[conversation]) == 0 && !g.alerter.Tells(conversation) {
 		return "", errors.New("nothing of this fires here any more")
 	}
 	if by := a.acks.kept()[conversation].By; by == ack.By {
@@ -150,7 +151,7 @@ func (a *App) decide(g *generation, v slack.Value, c click.Click) (string, error
 	plan, ok := a.approvals.Find(time.Now(), v.Approval)
 	switch {
 	case !ok:
-		return "", errors.New("this plan is not there any more")
+		return "", a.elsewhere(v.Certificate, errors.New("this plan is not there any more"))
 	case v.Hash == "" || plan.Hash != v.Hash:
 		return "", errors.New("the plan is another one by now than the one that this button was made for")
 	}

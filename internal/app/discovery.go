@@ -114,7 +114,7 @@ func (a *App) rediscover(ctx context.Context) error {
 	noted := now // what is watched has not changed yet
 	noted.found.certificates = before.certificates
 	g.see(noted)
-	if reflect.DeepEqual(inventory(g.config, now.found.certificates), g.certificates) {
+	if reflect.DeepEqual(g.share(inventory(g.config, now.found.certificates)), g.certificates) {
 		return a.tell(notWatched, nil)
 	}
 	a.o.Log.Info("what is watched changed", "discovered", len(now.found.certificates))

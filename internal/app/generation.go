@@ -43,11 +43,18 @@ type generation struct {
 	chronicler *chronicler
 	doctor     *diagnostician
 	keeper     *keeper
+	sharing    *sharing
 	rehearser  *rehearser
+	census     *census
 	alerter    *alerting.Alerter
 	unmute     func(context.Context) error
 	hear       func(context.Context) error // what people say elsewhere
+	words      func(context.Context) error // what they say to other members
+	leads      func(certificate string) certmedic.Lead
+	mine       func() func(certmedic.Certificate) bool // says what of everything is watched
 	log        *slog.Logger
+
+	followLoans func(context.Context) error // nil on a single host
 
 	parent  context.Context
 	cancel  context.CancelFunc
@@ -63,14 +70,14 @@ type generation struct {
 // reads no file again and keeps what probes remember: only a reload takes changes of the
 // configuration and of the files that it names.
 func (g *generation) successor(s sight) *generation {
-	next := &generation{prepared: g.prepared, config: g.config, senses: g.senses, ca: g.ca, prober: g.prober, log: g.log}
+	next := &generation{prepared: g.prepared, config: g.config, senses: g.senses, ca: g.ca, prober: g.prober, log: g.log, mine: g.mine}
 	next.watch(s)
 	return next
 }
 
 // watch says what the generation watches: what is configured and what discovery saw.
 func (g *generation) watch(s sight) {
-	g.certificates = inventory(g.config, s.found.certificates)
+	g.certificates = g.share(inventory(g.config, s.found.certificates))
 	g.targets = s.targets
 	g.see(s)
 }
@@ -97,9 +104,12 @@ func (g *generation) start(parent context.Context) {
 	g.watchdog.Start(ctx)
 	parts := map[string]func(context.Context) error{
 		"alerting": g.alerter.Run, "ending silences": g.unmute, "watchdog": g.watchdog.Run, "probing": g.scheduler.Run,
-		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run,
-		"rehearsing": g.rehearser.Run, "hearing what people say": g.hear, "reading logs": g.chronicler.Run,
-		"diagnosing": g.doctor.Run,
+		"watching the disk": g.watcher.Run, "remediation": g.remediator.Run, "counting orders": g.accountant.Run, "keeping versions": g.keeper.Run, "sharing versions": g.sharing.Run,
+		"rehearsing": g.rehearser.Run, "hearing what people say": g.hear, "reading logs": g.chronicler.Run, "sharing what people say": g.words,
+		"diagnosing": g.doctor.Run, "reading what was done on nodes": g.census.Run,
+	}
+	if g.followLoans != nil {
+		parts["following the rollbacks of other members"] = g.followLoans
 	}
 	if g.config.Probe.ARI {
 		parts["asking CAs"] = g.advisor.Run
@@ -136,7 +146,7 @@ func (g *generation) close() {
 }
 
 // Views returns the present picture of every certificate.
-func (g *generation) Views() []watchdog.View { return g.watchdog.Views() }
+func (g *generation) Views() []watchdog.View { return g.led(g.watchdog.Views()) }
 
 // Rules returns the rules in force.
 func (g *generation) Rules() []rules.Rule { return g.rules }

@@ -187,6 +187,9 @@ func (s *seen) forget(id string) {
 func (a *App) openInbox() (err error) {
 	a.inbox = newInbox()
 	a.acks, err = openAcks(a.store)
+	if a.cluster.keeper != nil {
+		a.people = &people{acks: map[string]ackWord{}}
+	}
 	return err
 }
 
@@ -198,7 +201,7 @@ func (a *App) hear(g *generation) func(context.Context) error {
 			l := &socket.Listener{Token: app.secret, APIURL: app.apiURL, Log: a.o.Log, Take: func(payload []byte) bool {
 				return a.takeClick(app, payload)
 			}}
-			wg.Go(func() { g.ran("listening to Slack", l.Run(ctx)) })
+			wg.Go(func() { g.ran("listening to Slack", a.whileSpeaking(ctx, l.Run)) })
 		}
 		a.doWords(ctx, g)
 		wg.Wait()
@@ -224,7 +227,9 @@ func (a *App) doWords(ctx context.Context, g *generation) {
 			do(w)
 		case <-forget.C:
 			a.forgetOver(g)
-			g.alerter.TellAcks(time.Now())
+			if a.cluster.Speaks("") && a.people.known() {
+				g.alerter.TellAcks(time.Now())
+			}
 		case <-ctx.Done():
 			for range len(a.inbox.words) {
 				do(<-a.inbox.words)

@@ -23,6 +23,7 @@ import (
 	"github.com/certmedic/certmedic/alerting/template"
 	"github.com/certmedic/certmedic/alerting/webhook"
 	"github.com/certmedic/certmedic/internal/config"
+	"github.com/certmedic/certmedic/internal/headerfile"
 	"github.com/certmedic/certmedic/probe/roots"
 )
 
@@ -140,7 +141,7 @@ func webhookOf(w *config.Webhook, a config.Alerting) (alerting.Notifier, error) 
 	var headers http.Header
 	var err error
 	if w.HeadersFile != "" {
-		if headers, err = webhook.ReadHeaders(w.HeadersFile); err != nil {
+		if headers, err = headerfile.Read(w.HeadersFile); err != nil {
 			return nil, err
 		}
 	}

@@ -37,20 +37,21 @@ func OpenOffline(c *config.Config, writable bool, o Options) (*Offline, error) {
 	if a.silences, err = silence.Open(s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := errors.Join(a.openApprovals(), a.openInbox()); err != nil {
+	if err := errors.Join(a.openCluster(), a.openApprovals(), a.openInbox()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	g, err := a.build(context.Background(), c)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	a.cluster.want(leases(g)) // they are taken when something is done, and given up with the session
 	a.drills.alerter = func() *alerting.Alerter { return g.alerter }
 	a.drills.over = func(d api.Drill) { a.exercised(drilled(d)) }
 	return &Offline{a, g}, nil
 }
 
 // Close lets go of the state.
-func (o *Offline) Close() error { return o.app.store.Close() }
+func (o *Offline) Close() error { return errors.Join(o.app.cluster.stop(), o.app.store.Close()) }
 
 // Status returns what is kept and what the sources hold now. Nothing is probed.
 func (o *Offline) Status(ctx context.Context) api.Status {
@@ -74,5 +75,9 @@ func (o *Offline) History(certificate string, limit int) ([]certmedic.Action, er
 
 // Act carries out an action, or plans it.
 func (o *Offline) Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
+	o.g.census.take(ctx)
+	if !r.DryRun {
+		defer o.app.cluster.attend(ctx, r.Certificate)()
+	}
 	return o.g.act(ctx, r)
 }

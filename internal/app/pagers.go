@@ -54,7 +54,7 @@ func (a *App) came(receiver string, c pagerduty.Came) error {
 	}
 	g := a.generation()
 	for conversation := range a.conversations(g) {
-		if !c.About(conversation) {
+		if !c.About(g.alerter.Key(conversation)) {
 			continue
 		}
 		err := a.heed(g, conversation, receiver, c, now)

@@ -24,8 +24,8 @@ func (a *App) alerter(g *generation) (*alerting.Alerter, error) {
 		a.metrics.Receiver(name)
 	}
 	return alerting.New(alerting.Options{
-		Receivers: g.receivers, Routes: g.routes, Fallback: c.Alerting.Fallback, Texts: g.texts, Heartbeats: heartbeats(c), Blind: a.blind(g),
-		Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open, Silenced: a.silenced, Acknowledged: a.acks.kept, Settled: a.drills.settled,
+		Receivers: g.receivers, Routes: g.routes, Fallback: c.Alerting.Fallback, Texts: g.texts, Heartbeats: heartbeats(c), Blind: a.noBeat(g),
+		Outbox: a.store.Outbox(), GroupWait: c.Alerting.GroupWait, Open: open, Silenced: a.silenced, Acknowledged: a.acks.kept, Settled: a.drills.settled, Voice: a.voice(g),
 		Log: a.o.Log, Count: a.metrics.Told,
 	})
 }

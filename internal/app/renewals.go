@@ -28,6 +28,8 @@ func renewals(c *config.Config) func(certmedic.Certificate) (renew.Way, error) {
 		switch {
 		case r != nil && len(r.Command) > 0:
 			return renew.Way{Command: r.Command}, nil
+		case cert.Source.Kind == certmedic.SourceShared:
+			return renew.Way{}, fmt.Errorf("%w: what is shared is renewed where it is published", renew.ErrNoWay)
 		case cert.Source.Kind != certmedic.SourceCertbot:
 			return renew.Way{}, nil
 		}

@@ -23,6 +23,10 @@ func (a *App) self(g *generation) func() watchdog.Self {
 		if since, err := a.store.Trouble(); err != nil {
 			self.Unwritten, self.UnwrittenWhy = since, err.Error()
 		}
+		if since, err := a.cluster.Lost(); err != nil {
+			self.Lost, self.LostWhy = since, err.Error()
+		}
+		self.Gone = a.cluster.Gone(time.Now())
 		if skew, ok := g.advisor.Skew(); ok {
 			self.ClockSkew = &skew
 		}

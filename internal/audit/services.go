@@ -134,7 +134,7 @@ func (f *Facts) reloads(l *Lineage, s service.Service) reloadOf {
 func (f *Facts) destined(l *Lineage, s service.Service) bool {
 	c, _ := f.own(l)
 	return slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool {
-		return d.Signal.PIDFile != "" || s.Kind == service.HAProxy && d.HAProxy.Socket != "" || slices.ContainsFunc(d.Reload, func(word string) bool { return isOf(s, filepath.Base(word)) })
+		return d.Local() && (d.Signal.PIDFile != "" || s.Kind == service.HAProxy && len(d.HAProxy.Sockets) > 0 || slices.ContainsFunc(d.Reload, func(word string) bool { return isOf(s, filepath.Base(word)) }))
 	})
 }
 
@@ -307,7 +307,7 @@ func copyWithoutHook(f *Facts) []Finding {
 func (f *Facts) copies(l *Lineage, path string) bool {
 	c, _ := f.own(l)
 	for _, d := range c.Destinations {
-		if slices.ContainsFunc(d.Files, func(i certmedic.InstalledFile) bool { return i.To == path }) {
+		if d.Local() && slices.ContainsFunc(d.Files, func(i certmedic.InstalledFile) bool { return i.To == path }) {
 			return true
 		}
 	}
@@ -358,7 +358,7 @@ func mapWithoutHook(f *Facts) []Finding {
 				return ""
 			}
 		}
-		if c, ok := f.own(l); ok && slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool { return len(d.Prepare) > 0 }) {
+		if c, ok := f.own(l); ok && slices.ContainsFunc(c.Destinations, func(d certmedic.Destination) bool { return d.Local() && len(d.Prepare) > 0 }) {
 			return ""
 		}
 		return fmt.Sprintf("%s holds the certificate of %s", m.Made, l.Name)

@@ -22,6 +22,10 @@ func Certificates(c *Config) []certmedic.Certificate {
 		if configured.Source.ACME != nil {
 			built.Source.Kind, built.Source.Folder = certmedic.SourceACME, c.ACMEFolder(configured.Name)
 		}
+		if configured.Source.Shared != nil {
+			built.Source.Kind, built.Source.Folder = certmedic.SourceShared, c.SharedFolder(configured.Name)
+		}
+		built.Nodes = c.nodes(built.Destinations)
 		all = append(all, built)
 	}
 	for _, w := range c.Watch {

@@ -13,12 +13,13 @@ type Config struct {
 	Probe        Probe             `yaml:"probe" doc:"How endpoints are measured."`
 	Modules      map[string]Module `yaml:"modules,omitempty" doc:"Named ways to probe a target, for /probe; the keys are those of blackbox_exporter where it has them."`
 	Discover     []Discover        `yaml:"discover,omitempty" doc:"Where to look for certificates and endpoints that are not listed here."`
+	Hosts        []Host            `yaml:"hosts,omitempty" doc:"Other hosts that certificates are deployed to, over ssh."`
 	Certificates []Certificate     `yaml:"certificates,omitempty" doc:"The certificates of this house: where each is kept, where it is served, and what may be done about it."`
 	Watch        []Watch           `yaml:"watch,omitempty" doc:"What belongs to others, or is only to be looked at: observed, never acted for."`
 	Rules        Rules             `yaml:"rules" doc:"What is judged to be wrong."`
 	Alerting     Alerting          `yaml:"alerting" doc:"Who is told, and how."`
 	Audit        Audit             `yaml:"audit,omitempty" doc:"What only people can say, for the checklist of the command audit."`
-	_            struct{}          `unsupported:"cluster"`
+	Cluster      *Cluster          `yaml:"cluster,omitempty" doc:"The other certmedics that look after the same certificates. It cannot change over a reload. Absent: this one is alone."`
 
 	positions positions
 }
@@ -185,6 +186,7 @@ type Certificate struct {
 	Source      Source                 `yaml:"source" required:"true" doc:"Where the truth is kept."`
 	Endpoints   []Endpoint             `yaml:"endpoints,omitempty" doc:"What clients connect to."`
 	Deploy      []Destination          `yaml:"deploy,omitempty" doc:"How a stored version gets to its services. Absent: certbot's own deploy hooks, with their environment."`
+	Publish     *Publish               `yaml:"publish,omitempty" doc:"Where its versions are published, for other hosts and for the other members of a cluster."`
 	Renew       *Renew                 `yaml:"renew,omitempty" doc:"How a new version is issued. Absent: by certbot, where the source is a lineage of it."`
 	Rollback    Rollback               `yaml:"rollback" doc:"How an older version gets to where it is served, where the newest is bad."`
 	Rehearse    Rehearse               `yaml:"rehearse,omitempty" doc:"How often it is tried whether the next renewal, and its deployment, would work: within maintenance windows, when the mode of the certificate is auto, and again after certbot, its hooks or the lineage's configuration changed. The first time is soon after this is configured."`
@@ -217,7 +219,8 @@ type Source struct {
 	Certbot *CertbotSource `yaml:"certbot,omitempty" doc:"A lineage in a certbot tree."`
 	Files   *FilesSource   `yaml:"files,omitempty" doc:"Files of a certificate, its key and its chain."`
 	ACME    *ACME          `yaml:"acme,omitempty" doc:"certmedic itself, which has it issued and renews it on schedule, into STATE_DIR/acme/NAME/current."`
-	_       struct{}       `oneof:"certbot files acme" unsupported:"shared"`
+	Shared  *Shared        `yaml:"shared,omitempty" doc:"What a certmedic elsewhere has issued and publishes, which is brought to STATE_DIR/shared/NAME/current."`
+	_       struct{}       `oneof:"certbot files acme shared"`
 }
 
 // CertbotSource is a lineage in a certbot tree.

@@ -16,7 +16,8 @@ import (
 // Destination is a place where copies are installed, and the service that loads them.
 type Destination struct {
 	Name     string          `yaml:"name,omitempty" doc:"The name of the destination, unique for its certificate. Absent: destination-1, -2, ..."`
-	On       []string        `yaml:"on" doc:"The hosts. This version knows only local, this host."`
+	On       []string        `yaml:"on" doc:"Where it is: local, this host; the names of hosts; or hosts that are not listed, as [user@]host[:port], reached as root by default, with the usual keys and known_hosts. What is said below holds for each of them."`
+	Rollout  *Rollout        `yaml:"rollout,omitempty" doc:"How a version gets to the other hosts: to the first of them, and then, where it is seen served there, to the others. Where destinations of a certificate differ, the most careful value counts for all of its hosts."`
 	Files    []InstalledFile `yaml:"files,omitempty" doc:"The files to install, all or none."`
 	Swap     string          `yaml:"swap,omitempty" form:"path" doc:"A symbolic link to the folder that all files lie below, or a path where there is nothing yet. Every version is written whole into a new folder beside it, and the link led there by one rename, so that nobody ever reads files of two versions. The folder holds nothing else; the one before is kept."`
 	Service  string          `yaml:"service,omitempty" enum:"nginx apache haproxy postfix dovecot" doc:"The service that loads the files. It says what test, reload and alive are where they are absent, as is usual on Debian: nginx (nginx -t; systemctl reload nginx), apache (apachectl configtest; systemctl reload apache2), haproxy (haproxy -c -f /etc/haproxy/haproxy.cfg; systemctl reload haproxy), postfix (postfix check; postfix reload; postfix status) and dovecot (doveconf -n; doveadm reload). All but postfix are alive as systemctl is-active says."`
@@ -28,6 +29,9 @@ type Destination struct {
 	Reload   []string        `yaml:"reload,omitempty" doc:"The command that makes the service load the files. With haproxy: what is done where its socket refuses."`
 	Signal   *Signal         `yaml:"signal,omitempty" doc:"A signal that makes the service load the files, in place of reload."`
 	HAProxy  *HAProxy        `yaml:"haproxy,omitempty" doc:"The runtime socket over which HAProxy loads the certificate without a reload."`
+	ACM      *DeployACM      `yaml:"acm,omitempty" doc:"AWS Certificate Manager, from where load balancers and CDNs of AWS take certificates. It gets the version once all hosts have it; name what it serves among the endpoints, so that certmedic sees the version arrive."`
+	API      *DeployAPI      `yaml:"api,omitempty" doc:"The interface of a load balancer or a CDN, which gets the version in one HTTP request, once all hosts have it."`
+	Exec     *DeployExec     `yaml:"exec,omitempty" doc:"A command that brings the version to where nothing else gets it, once all hosts have it, such as rsync -e ssh {fullchain} {privkey} deploy@edge:/etc/ssl/shop/."`
 	Alive    []string        `yaml:"alive,omitempty" doc:"The command that says, by exit code 0, that the service still runs after the reload."`
 	AliveFor time.Duration   `yaml:"alive_for" doc:"How long alive is asked again after it first succeeded; at most 5m."`
 }
@@ -52,8 +56,9 @@ type Signal struct {
 
 // HAProxy is a certificate in a running HAProxy.
 type HAProxy struct {
-	Socket      string `yaml:"socket" required:"true" form:"path" doc:"The socket of its runtime API, with the level admin."`
-	Certificate string `yaml:"certificate" required:"true" form:"path" doc:"The certificate as HAProxy's configuration names it: the path of a file of this destination, from combined, or from fullchain with the key beside it in a file of the same name and .key."`
+	Socket      string   `yaml:"socket,omitempty" form:"path" doc:"The socket of its runtime API, with the level admin; * ? and [] match as in a shell, and then have to match at least one."`
+	Sockets     []string `yaml:"sockets,omitempty" form:"path" doc:"The sockets of several processes, in place of socket. The certificate is loaded into all of them or, where one refuses it, aborted in those that have not committed it."`
+	Certificate string   `yaml:"certificate" required:"true" form:"path" doc:"The certificate as HAProxy's configuration names it: the path of a file of this destination, from combined, or from fullchain with the key beside it in a file of the same name and .key."`
 }
 
 func (d *Destination) setDefaults() {
@@ -72,6 +77,9 @@ func (d Destination) build(index int, certificate string) certmedic.Destination 
 		Reload: or(d.Reload, usual.Reload),
 		Alive:  or(d.Alive, usual.Alive),
 	}
+	if !slices.Equal(d.On, []string{certmedic.LocalHost}) {
+		built.Hosts, built.Rollout = d.On, d.Rollout.build()
+	}
 	for _, m := range d.Maps {
 		built.Prepare = append(built.Prepare, []string{"postmap", "-F", m})
 	}
@@ -83,8 +91,9 @@ func (d Destination) build(index int, certificate string) certmedic.Destination 
 		built.Signal = certmedic.Signal{PIDFile: d.Signal.PIDFile, Name: d.Signal.Signal}
 	}
 	if d.HAProxy != nil {
-		built.HAProxy = certmedic.HAProxy(*d.HAProxy)
+		built.HAProxy = d.HAProxy.build()
 	}
+	built.Push = d.push(certificate)
 	for _, f := range d.Files {
 		if f.From.IsKeystore() && f.Alias == "" {
 			f.Alias = certificate
@@ -128,21 +137,26 @@ func destinationName(d Destination, index int) string {
 // certificates.
 func (v *validator) deploy(key string, c Certificate, targets map[string]string) {
 	names := map[string]string{}
+	v.many(key, c.Deploy)
 	for i, d := range c.Deploy {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		v.name(at+".name", destinationName(d, i), names)
-		v.hosts(at+".on", d.On)
+		v.on(at+".on", d.On)
+		v.elsewhere(at, d)
 		for j, f := range d.Files {
 			file := fmt.Sprintf("%s.files[%d]", at, j)
 			v.installed(file, f)
-			v.destinationPath(file+".to", f.To, targets)
-			if c.Source.holds(f.To) {
+			for _, target := range v.targetsOf(d, f.To) {
+				v.destinationPath(file+".to", target, targets)
+			}
+			if d.isLocal() && c.Source.holds(f.To) {
 				v.errorf(file+".to", "%q belongs to the source of the certificate itself", f.To)
 			}
 		}
 		v.service(at, d)
+		v.push(at, d)
 		v.destinationCommands(at, d)
-		if len(d.Files) == 0 && d.Reload == nil && d.Service == "" && d.Unit == "" && d.Signal == nil {
+		if len(d.Files) == 0 && d.Reload == nil && d.Service == "" && d.Unit == "" && d.Signal == nil && !d.pushes() {
 			v.errorf(at, "does nothing: it has neither files nor reload")
 		}
 	}
@@ -201,7 +215,7 @@ func (v *validator) service(key string, d Destination) {
 
 func (v *validator) haproxy(key string, d Destination) {
 	h := d.HAProxy
-	v.absolute(key+".socket", h.Socket)
+	v.sockets(key, h)
 	v.absolute(key+".certificate", h.Certificate)
 	if strings.ContainsAny(h.Certificate, " \t\r\n;\\<") {
 		v.errorf(key+".certificate", "HAProxy cannot be told the name %q", h.Certificate)
@@ -238,8 +252,15 @@ func (v *validator) swap(key string, d Destination, targets map[string]string) {
 			v.errorf(fmt.Sprintf("%s.files[%d].to", key, i), "%q does not lie below %q, which is swapped", f.To, d.Swap)
 		}
 	}
+	for _, link := range v.targetsOf(d, d.Swap) {
+		v.swapped(key, link, targets)
+	}
+}
+
+// swapped reports files of others below a link that is swapped.
+func (v *validator) swapped(key, link string, targets map[string]string) {
 	for target, first := range targets {
-		if below(d.Swap, target) && !strings.HasPrefix(first, key+".") {
+		if below(link, target) && !strings.HasPrefix(first, key+".") {
 			v.errorf(key+".swap", "%q would be lost: it is written by %s in line %d", target, first, v.positions.of(first).Line)
 		}
 	}
@@ -302,25 +323,17 @@ func (v *validator) store(key string, f InstalledFile) {
 	}
 }
 
-func (v *validator) hosts(key string, hosts []string) {
-	if len(hosts) == 0 {
-		v.errorf(key, "needs at least one host")
-	}
-	for i, host := range hosts {
-		if host != "local" {
-			v.errorf(fmt.Sprintf("%s[%d]", key, i), "%q is not supported by this version, which knows only local", host)
-		}
-	}
-}
-
 // destination reports programs and passphrases of a destination that others may change or read.
 func (f *fileChecker) destination(key string, d Destination) {
-	for i, argv := range d.Prepare {
-		f.program(fmt.Sprintf("%s.prepare[%d]", key, i), argv)
+	if d.isLocal() {
+		for i, argv := range d.Prepare {
+			f.program(fmt.Sprintf("%s.prepare[%d]", key, i), argv)
+		}
+		f.program(key+".test", d.Test)
+		f.program(key+".reload", d.Reload)
+		f.program(key+".alive", d.Alive)
 	}
-	f.program(key+".test", d.Test)
-	f.program(key+".reload", d.Reload)
-	f.program(key+".alive", d.Alive)
+	f.push(key, d)
 	for i, file := range d.Files {
 		f.secret(fmt.Sprintf("%s.files[%d].passphrase_file", key, i), file.PassphraseFile)
 	}

@@ -70,7 +70,7 @@ func TestDestinations(t *testing.T) {
 			certmedic.Destination{
 				Test: words("haproxy -c -f /etc/haproxy/haproxy.cfg"), Reload: words("systemctl reload haproxy"),
 				Alive: words("systemctl is-active --quiet haproxy"), AliveFor: 2 * time.Second,
-				HAProxy: certmedic.HAProxy{Socket: "/s", Certificate: "/c.pem"},
+				HAProxy: certmedic.HAProxy{Sockets: []string{"/s"}, Certificate: "/c.pem"},
 				Files:   []certmedic.InstalledFile{{From: certmedic.PartCombined, To: "/c.pem"}},
 			},
 		},

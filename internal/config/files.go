@@ -30,6 +30,8 @@ func checkFiles(c *Config, r *report) {
 	for i, w := range c.Watch {
 		f.secret(fmt.Sprintf("watch[%d].passphrase_file", i), w.Passphrase)
 	}
+	f.cluster(c.Cluster)
+	f.hosts(c.Hosts)
 	for i, certificate := range c.Certificates {
 		if files := certificate.Source.Files; files != nil {
 			f.secret(fmt.Sprintf("certificates[%d].source.files.passphrase_file", i), files.PassphraseFile)
@@ -37,6 +39,7 @@ func checkFiles(c *Config, r *report) {
 		if a := certificate.Source.ACME; a != nil {
 			f.acme(fmt.Sprintf("certificates[%d].source.acme", i), a)
 		}
+		f.shared(fmt.Sprintf("certificates[%d]", i), certificate)
 		if r := certificate.Renew; r != nil && r.ACME != nil {
 			f.acme(fmt.Sprintf("certificates[%d].renew.acme", i), r.ACME)
 		}

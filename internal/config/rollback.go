@@ -44,7 +44,7 @@ func (v *validator) rollback(key string, c Certificate) {
 }
 
 // installs reports whether the destination gets copies of its own.
-func (d Destination) installs() bool { return len(d.Files) > 0 }
+func (d Destination) installs() bool { return len(d.Files) > 0 || d.pushes() }
 
 // rollbackAllowed warns where a rollback that is allowed has no way.
 func (v *validator) rollbackAllowed(key string, i int, c Certificate) {

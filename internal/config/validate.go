@@ -14,6 +14,9 @@ type validator struct {
 	*report
 	broken  map[string]bool
 	modules map[string]Module // those that endpoints may name
+	known   []string          // the names of hosts, sorted
+	spots   map[string]string // where hosts are, by name
+	first   map[string]string // the first name of a host, by where it is
 }
 
 // errorf adds a problem, unless the value, or something around it, could not be read in
@@ -43,11 +46,14 @@ func (v *validator) config(c *Config) {
 		v.module("modules."+name, m)
 	}
 	v.discover(c.Discover)
+	v.sshHosts(c)
 	v.certificates(c.Certificates)
 	v.watch(c.Watch)
 	v.rules(c.Rules)
 	v.alerting(c.Alerting)
 	v.audit(c.Audit)
+	v.cluster(c.Cluster)
+	v.published(c)
 	if len(c.Discover)+len(c.Certificates)+len(c.Watch) == 0 && !v.broken[""] {
 		v.warnf("", "nothing is watched: there is no entry under certificates, watch or discover")
 	}

@@ -19,7 +19,7 @@ func (v *validator) certificates(all []Certificate) {
 	for i, c := range all {
 		key := fmt.Sprintf("certificates[%d]", i)
 		v.name(key+".name", c.Name, names)
-		if c.ACME() != nil && strings.HasPrefix(c.Name, ".") {
+		if (c.ACME() != nil || c.Source.Shared != nil) && strings.HasPrefix(c.Name, ".") {
 			v.errorf(key+".name", "%q is to be the name of a folder: it must not begin with a dot", c.Name)
 		}
 		v.labels(key+".labels", c.Labels)
@@ -61,6 +61,9 @@ func (v *validator) source(key string, s Source) {
 	}
 	if s.ACME != nil {
 		v.acme(key+".acme", s.ACME, true)
+	}
+	if s.Shared != nil {
+		v.shared(key+".shared", s.Shared)
 	}
 	if s.Files != nil {
 		v.absolute(key+".files.cert", s.Files.Cert)
@@ -105,6 +108,8 @@ func (v *validator) renewedBy(key string, c Certificate) {
 	switch {
 	case c.Source.ACME != nil:
 		v.errorf(key, "source.acme says how it is renewed")
+	case c.Source.Shared != nil:
+		v.errorf(key, "what is shared is renewed where it is published")
 	case a != nil && files != nil && (files.Key == "" || files.PassphraseFile != ""):
 		v.errorf(key+".acme", "what is issued is stored as a certificate and a key in PEM: source.files needs a key, and no passphrase_file")
 	}

@@ -233,7 +233,7 @@ func (c *Case) unitsOf(kind string) []string {
 func (c *Case) reload() string {
 	var commands []string
 	for _, d := range c.Certificate.Destinations {
-		if len(d.Reload) > 0 {
+		if len(d.Reload) > 0 && d.Local() {
 			return command(d.Reload...)
 		}
 	}

@@ -7,6 +7,7 @@
 //   - ca: a real ACME certificate authority (pebble's packages, in process)
 //   - dnsd: a DNS server with a zone that can be changed and made to fail
 //   - tlsd: TLS nodes that load files as web servers do and can be told to misbehave
+//   - acmd: AWS Certificate Manager, as far as certmedic asks it
 //   - tree: certbot's folders, locks and log
 //   - issuer: an ACME client that works in such a tree as certbot does
 //   - story: the demonstration that joins all of them with certmedic itself

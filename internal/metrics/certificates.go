@@ -79,11 +79,12 @@ func (r *renderer) certificate(v *watchdog.View) {
 	}
 	if !v.Watched {
 		r.stage(v, id)
-		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(1, id)
+		r.gauge("certmedic_leader", "1 where this member acts for the certificate.").add(bit(v.Lead == nil || v.Lead.Mine), id)
 		if v.Action != nil && len(v.Action.Runs) > 0 {
 			r.gauge(hookExitCode, hookExitCodeHelp).add(float64(v.Hook), id)
 		}
 		r.rehearsals(v, id)
+		r.matrix(v)
 	}
 	if len(v.Findings) > 0 {
 		r.findings(identity(v, v.Labels, label{"endpoint", place}, label{"address", ""}), v.Findings)

@@ -41,6 +41,7 @@ type Exporter struct {
 	mu      sync.Mutex
 	source  Source
 	trouble func() (since time.Time, err error) // of writing the state; nil: not known
+	cluster func() Cluster                      // nil: there is none
 	round   round
 	rounded time.Time // when the last round was complete
 }
@@ -78,11 +79,9 @@ func New(version string) *Exporter {
 	unwritten := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "certmedic_state_unwritten_seconds", Help: "For how long the state folder could not be written; 0 if it can be."}, e.unwrittenFor)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "certmedic_build_info", Help: "The version of certmedic.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	members := gauge("certmedic_cluster_members", "Live members of the cluster; 1 on a single host.")
-	members.Set(1)
 	e.registry.MustRegister(
 		e.probes, e.actions, e.refusals, e.actionLast, e.actionTime, e.detect, e.heal, e.told, e.ruleFailures, e.roundTime, e.lastRound,
-		e.reloaded, e.queueOldest, unwritten, build, members,
+		e.reloaded, e.queueOldest, unwritten, build, newClusterCollector(e),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	e.zero()

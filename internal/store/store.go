@@ -52,10 +52,12 @@ const (
 	bucketApprovals  = "approvals"  // id → approval.Approval
 	bucketRehearsals = "rehearsals" // id (sorts by time) → certmedic.Action
 	bucketExercises  = "exercises"  // kind, receiver → Exercise
+	bucketTokens     = "tokens"     // name of a lease → its last token, big endian
+	bucketShared     = "shared"     // key → coord.Record, where there is only one member
 )
 
 func buckets() []string {
-	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketAcks, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals, bucketExercises}
+	return []string{bucketMeta, bucketRules, bucketIncidents, bucketActions, bucketMemory, bucketOutbox, bucketDeliveries, bucketSilences, bucketAcks, bucketRenewal, bucketLedger, bucketLoans, bucketApprovals, bucketRehearsals, bucketExercises, bucketTokens, bucketShared}
 }
 
 // Store is the open state. It is safe for concurrent use.

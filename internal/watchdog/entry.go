@@ -30,6 +30,7 @@ type entry struct {
 
 	observed map[string]certmedic.Observation // by the endpoint's name, the last one
 	drifting map[string]time.Time             // by place, since when it serves another version than the stored one
+	tracks   map[spot]*track                  // of what is managed
 
 	copies map[string]certmedic.Fingerprint // by path, the version that a destination's file holds; empty where it holds none
 
@@ -44,6 +45,8 @@ type entry struct {
 	attempt  *acmelog.Attempt   // how the client's log says that the last renewal went; nil: it does not tell
 
 	loan *rollback.Loan // the rollback that stands; nil: none does
+
+	supply *Supply // how its versions get from host to host; nil: they do not
 
 	memory store.Memory
 	state  rules.State
@@ -209,6 +212,7 @@ func dropOldest[K comparable](times map[K]time.Time, keep int) {
 func (e *entry) see(o certmedic.Observation) (remember bool) {
 	name := e.name(o.Endpoint)
 	e.observed[name] = o
+	e.sample(name, o)
 	for _, a := range e.speaking(o.Addresses) {
 		leaf, ok := a.Leaf()
 		if !ok {

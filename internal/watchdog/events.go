@@ -143,6 +143,9 @@ func (w *Watchdog) copies(c certmedic.Certificate) map[string]certmedic.Fingerpr
 func Copies(c certmedic.Certificate) iter.Seq[certmedic.InstalledFile] {
 	return func(yield func(certmedic.InstalledFile) bool) {
 		for _, d := range c.Destinations {
+			if !d.Local() {
+				continue
+			}
 			for _, f := range d.Files {
 				if f.From.HasLeaf() && !yield(f) {
 					return
@@ -316,7 +319,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		if !ok {
 			continue
 		}
-		e.budget = old.budget
+		e.budget, e.supply = old.budget, old.supply
 		e.state, e.errors = old.state, old.errors // timers go on
 		if e.cert.Source == old.cert.Source {
 			e.stored, e.problems, e.read, e.changed = old.stored, old.problems, old.read, old.changed
@@ -328,6 +331,7 @@ func (w *Watchdog) Inherit(before *Watchdog) {
 		}
 		for _, ep := range e.cert.Endpoints {
 			if o, ok := old.observed[old.name(ep)]; ok && reflect.DeepEqual(o.Endpoint, ep) {
+				e.inheritTracks(old, ep)
 				e.see(o)
 			}
 		}

@@ -37,6 +37,7 @@ func (e *entry) facts(now time.Time) rules.Facts {
 	e.budgetFacts(&f.Certificate)
 	e.approvalFacts(&f.Certificate, now)
 	e.loanFacts(&f.Certificate, now)
+	e.supplyFacts(&f.Certificate)
 	return f
 }
 

@@ -23,6 +23,10 @@ type Self struct {
 
 	Failing map[string]string // why receivers do not take what they are sent, by their names
 
+	Lost    time.Time // since when the coordinator of the cluster cannot be asked; zero: it can be
+	LostWhy string
+	Gone    map[string]string // when members were seen last that are not there any more, in words, by their names
+
 	Unwritten    time.Time // since when the state folder cannot be written; zero: it can be
 	UnwrittenWhy string
 }
@@ -90,6 +94,12 @@ func (w *Watchdog) fleetFactsLocked(self Self, now time.Time) rules.FleetFacts {
 		f.StateUnwritten = max(0, now.Sub(self.Unwritten))
 		f.Support["fleet.state_unwritten"] = rules.Support{Evidence: []certmedic.Evidence{{Source: "state", Line: self.UnwrittenWhy}}}
 	}
+	if !self.Lost.IsZero() {
+		f.CoordinatorLost = max(0, now.Sub(self.Lost))
+		f.Support["fleet.coordinator_lost"] = rules.Support{Evidence: []certmedic.Evidence{{Source: "coordinator", Line: self.LostWhy}}}
+	}
+	f.MembersGone = slices.Sorted(maps.Keys(self.Gone))
+	f.Support["fleet.members_gone"] = whyGone(self.Gone)
 	if !self.QueueOldest.IsZero() {
 		f.QueueAge = max(0, now.Sub(self.QueueOldest))
 	}
@@ -117,6 +127,15 @@ func joined(all map[string]rules.Support, order []string) rules.Support {
 		s.Evidence = append(s.Evidence, all[name].Evidence...)
 	}
 	s.Evidence = s.Evidence[:min(len(s.Evidence), maxErrorLines)]
+	return s
+}
+
+// whyGone names the members that are gone, with when they were seen last.
+func whyGone(gone map[string]string) rules.Support {
+	s := rules.Support{Members: slices.Sorted(maps.Keys(gone))}
+	for _, name := range s.Members[:min(len(s.Members), maxErrorLines)] {
+		s.Evidence = append(s.Evidence, certmedic.Evidence{Source: "member " + name, Line: gone[name]})
+	}
 	return s
 }
 
@@ -172,7 +191,9 @@ func (w *Watchdog) allFacts(now time.Time) []rules.Facts {
 		all = append(all, rules.Facts{Fleet: &fleet})
 	}
 	for _, name := range w.order {
-		all = append(all, w.entries[name].facts(now))
+		facts := w.entries[name].facts(now)
+		w.nodesFacts(w.entries[name], &facts.Certificate)
+		all = append(all, facts)
 	}
 	return all
 }

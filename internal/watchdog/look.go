@@ -38,7 +38,7 @@ func (w *Watchdog) Look(ctx context.Context, certificate string) (remediate.Sigh
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return e.sight(observations), nil
+	return w.placed(e, e.sight(observations)), nil
 }
 
 func (w *Watchdog) probeAll(ctx context.Context, endpoints []certmedic.Endpoint) []certmedic.Observation {
@@ -64,6 +64,7 @@ func (e *entry) sight(observations []certmedic.Observation) remediate.Sight {
 		for _, a := range e.speaking(o.Addresses) {
 			served := remediate.Served{
 				Address: spoken(place(e.name(o.Endpoint), a.Address)),
+				At:      a.Address,
 				Bound:   e.bound(o.Endpoint, a.Address),
 				Dire:    slices.ContainsFunc(a.Findings, invalid),
 			}

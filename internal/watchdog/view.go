@@ -36,7 +36,11 @@ type View struct {
 	Renewal   *RenewalView          `json:"renewal,omitempty"`
 	Loan      *rollback.Loan        `json:"loan,omitempty"`   // the rollback that stands
 	Budget    []ledger.Remaining    `json:"budget,omitempty"` // what is left of its CA's limits
+	Lead      *certmedic.Lead       `json:"lead,omitempty"`   // who acts for it, where there are several members
+	Supply    *Supply               `json:"supply,omitempty"` // how its versions get from host to host; nil: they do not
 	Certs     certmedic.Certificate `json:"-"`
+	Matrix    map[Verdict]int       `json:"matrix,omitempty"` // how many of its nodes, addresses and types of keys are how
+	Rows      []MatrixRow           `json:"-"`
 }
 
 // RenewalView says when the newest version has to be replaced.
@@ -81,8 +85,11 @@ func (w *Watchdog) Views() []View {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	views := make([]View, 0, len(w.order))
+	s := &surveyor{w: w, now: time.Now()}
 	for _, name := range w.order {
-		views = append(views, w.entries[name].view())
+		v := w.entries[name].view()
+		s.survey(w.entries[name], &v)
+		views = append(views, v)
 	}
 	slices.SortStableFunc(views, func(a, b View) int {
 		if byStatus := severity(b.Status) - severity(a.Status); byStatus != 0 {
@@ -101,7 +108,7 @@ func (e *entry) view() View {
 	v := View{
 		Name: e.cert.Name, Labels: e.cert.Labels, Watched: e.cert.Watched, Stage: e.stage(), Mode: e.cert.Mode,
 		Endpoints: []EndpointView{}, Incidents: opened(e.state), Action: e.action, Lock: e.stored.Lock,
-		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Budget: e.budget, Loan: e.loan, Certs: *e.cert,
+		Leaf: e.leafOfInterest(), Source: e.cert.Source.Kind, Judged: e.judged, Budget: e.budget, Loan: e.loan, Supply: e.supply, Certs: *e.cert,
 	}
 	if len(e.stored.Chain) > 0 {
 		v.Stored = &StoredView{Path: e.stored.Path, Version: e.stored.Version, Since: e.stored.Since, Chain: e.stored.Chain}

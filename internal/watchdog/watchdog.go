@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ type State interface {
 }
 
 // Options are what a [Watchdog] needs. Every field is required but Interval, Partial, Self,
-// Waits, Denied, Proven, Loans, Repaid and Diagnose.
+// Waits, Denied, Proven, Loans, Repaid, Diagnose, Nodes and Addresses.
 type Options struct {
 	Certificates []certmedic.Certificate
 	Engine       *rules.Engine
@@ -62,6 +63,9 @@ type Options struct {
 	Proven   func(Proven)                                                      // takes versions that were seen served everywhere with nothing wrong; nil: nobody does
 	Diagnose func(certificate string, ask Ask)                                 // has a certificate diagnosed, for [Watchdog.Diagnosed], and returns at once; nil: nobody does
 	Repaid   func(certificate string)                                          // takes the certificates whose loan can end, more than once; nil: nobody does
+
+	Nodes     func(certificate string) []certmedic.NodeStatus // what was done on its nodes last, as far as is known now; nil: nothing is
+	Addresses func(node string) []netip.Addr                  // where a node is, beside what the configuration says, as far as is known now; nil: nothing is
 
 	Want  func(certificate string, wants []remediate.Want)
 	Nudge func(certificate string)
@@ -263,6 +267,7 @@ func (w *Watchdog) judgeLocked(e *entry, now time.Time) {
 	w.turnLocked(e, now)
 	w.rejudgeLocked(e, now)
 	facts := e.facts(now)
+	w.nodesFacts(e, &facts.Certificate)
 	result := w.o.Engine.Evaluate(now, facts, e.state)
 	e.errors = w.failedLocked(e.cert.Name, e.errors, result.Errors)
 	e.state = result.State

@@ -37,6 +37,8 @@ type Backend interface {
 type Options struct {
 	Backend   Backend
 	Versions  Versions // for the socket only
+	Matrices  Matrices
+	Fleet     Fleet
 	Silences  Silences
 	Acks      Acks
 	Hooks     Hooks     // nil: they are not there
@@ -64,6 +66,7 @@ func (s *Server) Public() http.Handler {
 	mux := http.NewServeMux()
 	s.reading(mux)
 	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /certificates/{name}", s.certificatePage)
 	mux.Handle("GET /assets/", http.StripPrefix("/assets/", page.Assets()))
 	mux.Handle("GET /metrics", s.o.Metrics)
 	mux.Handle("GET /probe", s.o.Probe)
@@ -112,6 +115,8 @@ func (s *Server) reading(mux *http.ServeMux) {
 		}
 		s.answer(w, incidents, err)
 	})
+	mux.HandleFunc("GET /api/v1/certificates/{name}/matrix", s.matrix)
+	mux.HandleFunc("GET /api/v1/fleet", s.fleet)
 	mux.HandleFunc("GET /api/v1/silences", s.silences)
 	mux.HandleFunc("GET /api/v1/acknowledgements", s.acknowledged)
 	mux.HandleFunc("GET /api/v1/rules", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Rules(), nil) })
@@ -146,15 +151,20 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	s.show(w, r, page.Data{
+		Views: openViews(status.Certificates), Actions: openActions(actions),
+		Acknowledged: lookedAfter(status.Acknowledged), Silences: s.o.Silences.Silences(false), Incidents: openIncidents(incidents), Degraded: status.Degraded,
+	})
+}
+
+// show writes a page.
+func (s *Server) show(w http.ResponseWriter, r *http.Request, d page.Data) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", page.ContentSecurityPolicy)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	err := page.Render(w, page.Data{
-		Version: s.o.Version, Now: time.Now(), Views: openViews(status.Certificates), Actions: openActions(actions),
-		Acknowledged: lookedAfter(status.Acknowledged), Silences: s.o.Silences.Silences(false), Incidents: openIncidents(incidents), Degraded: status.Degraded, Still: r.URL.Query().Has("still"),
-	})
-	if err != nil {
+	d.Version, d.Now, d.Still = s.o.Version, time.Now(), r.URL.Query().Has("still")
+	if err := page.Render(w, d); err != nil {
 		s.o.Log.Error("page", "err", err)
 	}
 }

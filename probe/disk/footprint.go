@@ -60,7 +60,7 @@ func (g *glance) footprintOf(src certmedic.Source) footprint {
 				f.needed = append(f.needed, filepath.Dir(file))
 			}
 		}
-	case certmedic.SourceACME:
+	case certmedic.SourceACME, certmedic.SourceShared:
 		f = issuedFootprint(src)
 	}
 	f.needed = unique(f.needed)

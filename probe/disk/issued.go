@@ -10,13 +10,13 @@ import (
 	"github.com/certmedic/certmedic"
 )
 
-// The names in the folder of a source of kind acme.
+// The names in the folder of a source of kind acme or shared.
 const (
 	currentName  = "current"
 	versionsName = "versions"
 )
 
-// IssuedFiles returns the paths by which the current version of a source of kind acme is read.
+// IssuedFiles returns the paths by which the current version of a source of kind acme or shared is read.
 func IssuedFiles(src certmedic.Source) certmedic.StoredFiles {
 	in := func(k kind) string { return filepath.Join(src.Folder, currentName, kinds[k]+".pem") }
 	return certmedic.StoredFiles{Cert: in(kindCert), Privkey: in(kindPrivkey), Chain: in(kindChain), Fullchain: in(kindFullchain)}
@@ -64,7 +64,7 @@ func (b *builder) readVersions(folder string) {
 	b.stored.Issued = b.stored.Issued[max(0, len(b.stored.Issued)-maxIssued):]
 }
 
-// issuedFootprint says where changes of a source of kind acme show. Its folder is looked
+// issuedFootprint says where changes of a source of kind acme or shared show. Its folder is looked
 // for until something was issued.
 func issuedFootprint(src certmedic.Source) footprint {
 	files := IssuedFiles(src)

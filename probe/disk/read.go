@@ -69,7 +69,7 @@ func (r Reader) Read(src certmedic.Source, now time.Time) Content {
 	case certmedic.SourceFiles:
 		b.readFiles(src)
 		b.stored.Directory = src.Directory
-	case certmedic.SourceACME:
+	case certmedic.SourceACME, certmedic.SourceShared:
 		b.readIssued(src)
 	}
 	return b.content()

@@ -21,6 +21,12 @@ import (
 // binding is an external account binding (RFC 8555, section 7.3.4).
 type binding struct{ id, hmac string }
 
+// The files of an account.
+const (
+	accountKeyFile   = "key.pem"
+	accountStateFile = "account.json"
+)
+
 // accountState is what is remembered of an account, beside its key.
 type accountState struct {
 	Directory string `json:"directory"`
@@ -34,8 +40,7 @@ func (j *job) signIn(ctx context.Context) (c *client, orders string, err error) 
 	if j.r.Account.Import != "" {
 		return j.imported(ctx)
 	}
-	a := j.r.Account
-	dir := filepath.Join(a.Dir, digest([]byte(j.r.Directory+"\n"+a.Email)))
+	dir := j.r.accountDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", fmt.Errorf("making the account's folder: %w", err)
 	}
@@ -76,7 +81,7 @@ func (j *job) own(ctx context.Context, dir string) (*client, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("keeping the account: %w", err)
 	}
-	if err := atomicfile.Write(filepath.Join(dir, "account.json"), data, 0o600, -1, -1); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, accountStateFile), data, 0o600, -1, -1); err != nil {
 		return nil, "", err
 	}
 	orders, err := c.account(uri)
@@ -116,7 +121,7 @@ func (j *job) binding() (binding, error) {
 // readAccount returns the key of an account and its URI. The key is on disk before the CA can
 // know it; there is no URI while the CA may not.
 func (j *job) readAccount(dir string) (crypto.Signer, string, error) {
-	path := filepath.Join(dir, "key.pem")
+	path := filepath.Join(dir, accountKeyFile)
 	key, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if key, err = newKey("ec256"); err == nil {
@@ -127,7 +132,7 @@ func (j *job) readAccount(dir string) (crypto.Signer, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the account: %w", err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "account.json"))
+	data, err := os.ReadFile(filepath.Join(dir, accountStateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return key, "", nil
 	}

@@ -36,6 +36,7 @@ type Request struct {
 	Denied    []certmedic.Fingerprint `json:"denied,omitempty"`     // SPKI hashes of keys that must not be used
 	Work      string                  `json:"work"`                 // folder, 0700, that keeps orders until a certificate is installed
 	Timeout   time.Duration           `json:"timeout"`              // of the whole; 0: 25 min
+	Shared    bool                    `json:"shared,omitempty"`     // an order is finalized only once [Permit] says so: others have to know of it
 	UserAgent string                  `json:"user_agent,omitempty"` // such as "certmedic/1.4.0", for the CA; empty: "certmedic"
 }
 

@@ -34,6 +34,7 @@ const (
 	KindEAB          Kind = "eab_required"         // the CA wants an external account binding
 	KindRefused      Kind = "refused"              // the CA refused for another reason
 	KindBadVersion   Kind = "bad_version"          // what the CA issued must not be installed
+	KindElsewhere    Kind = "ordered_elsewhere"    // another member has, or may have, taken the order over; see [Request.Shared]
 )
 
 // Failure says why one name was not validated.

@@ -291,7 +291,7 @@ func (j *job) finish(ctx context.Context, order acme.ExtendedOrder) (Issued, err
 	}
 	if order.Status == acme.StatusReady {
 		j.withdrawAll() // what a killed run left
-		if err := j.finalize(order); err != nil {
+		if err := j.finalize(ctx, order); err != nil {
 			return Issued{}, err
 		}
 		if order, err = j.await(order, acme.StatusReady, acme.StatusProcessing); err != nil {
@@ -329,13 +329,16 @@ func (j *job) await(order acme.ExtendedOrder, states ...string) (acme.ExtendedOr
 	return order, errors.Join(e, j.f.forget())
 }
 
-func (j *job) finalize(order acme.ExtendedOrder) error {
+func (j *job) finalize(ctx context.Context, order acme.ExtendedOrder) error {
 	csr, err := j.r.csr(j.key)
 	if err != nil {
 		return err
 	}
 	j.f.Phase = phaseFinalizing
 	if err := j.f.save(); err != nil {
+		return err
+	}
+	if err := j.permitted(ctx, order.Location); err != nil {
 		return err
 	}
 	if err := j.client.finalize(order.Finalize, csr); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Seal gives the plan its hash: 64 hexadecimal digits, which are the same as long as the plan would
@@ -17,7 +18,7 @@ func (p *Plan) Seal() error {
 	if err := json.NewEncoder(h).Encode(told); err != nil {
 		return fmt.Errorf("hashing the plan: %w", err)
 	}
-	for _, c := range p.Commands {
+	for _, c := range slices.Concat(p.Commands, p.Pushes) {
 		fmt.Fprintf(h, "%d:", len(c.Request))
 		h.Write(c.Request) // a hash never fails to take it
 	}

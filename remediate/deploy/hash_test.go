@@ -13,7 +13,7 @@ import (
 
 // unhashed are the fields that do not change the hash of a plan: what it costs, remarks, certmedic's
 // own environment, and what follows from other fields.
-var unhashed = []string{"Plan.Notes", "Plan.Cost", "Plan.Hash", "Plan.Locks", "Command.Env", "Command.Own"}
+var unhashed = []string{"Plan.Notes", "Plan.Cost", "Plan.Hash", "Plan.Locks", "Elsewhere.Destination", "Command.Env", "Command.Own"}
 
 func whole() deploy.Plan {
 	return deploy.Plan{
@@ -25,6 +25,10 @@ func whole() deploy.Plan {
 			{Name: "web: test", Phase: deploy.PhaseTest, Argv: []string{"nginx", "-t"}},
 			{Name: "web: reload", Phase: deploy.PhaseReload, Argv: []string{"systemctl", "reload", "nginx"}},
 		},
+		Elsewhere: []deploy.Elsewhere{{
+			Name: "web", Hosts: []string{"web1"}, Files: []deploy.File{{SHA256: "cc"}},
+			Commands: []deploy.Remote{{Name: "web: test", Phase: deploy.PhaseTest, Argv: []string{"nginx", "-t"}}},
+		}},
 	}
 }
 
@@ -62,7 +66,19 @@ func TestEveryFieldChangesTheHash(t *testing.T) {
 		seen++
 		check(t, name, sealed(t, p) != first)
 	})
-	if seen < 25 {
+	each(reflect.TypeFor[deploy.Elsewhere](), "Elsewhere", func(name string, index []int) {
+		p := whole()
+		change(t, reflect.ValueOf(&p.Elsewhere[0]).Elem().FieldByIndex(index))
+		seen++
+		check(t, name, sealed(t, p) != first)
+	})
+	each(reflect.TypeFor[deploy.Remote](), "Remote", func(name string, index []int) {
+		p := whole()
+		change(t, reflect.ValueOf(&p.Elsewhere[0].Commands[0]).Elem().FieldByIndex(index))
+		seen++
+		check(t, name, sealed(t, p) != first)
+	})
+	if seen < 30 {
 		t.Errorf("only %d fields were changed", seen)
 	}
 	swapped := whole()
@@ -104,6 +120,8 @@ func change(t *testing.T, v reflect.Value) {
 		v.SetInt(v.Int() + int64(time.Second))
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
+	case reflect.Struct:
+		change(t, v.Field(0))
 	case reflect.Slice:
 		more := reflect.New(v.Type().Elem()).Elem()
 		if more.Kind() == reflect.Uint8 {

@@ -45,6 +45,7 @@ const (
 	PhaseTest    Phase = "test"
 	PhaseReload  Phase = "reload"
 	PhaseAlive   Phase = "alive"
+	PhasePush    Phase = "push" // gives the version to what is no host
 )
 
 // LockHooks is the lock of whatever runs certbot's hooks.
@@ -63,6 +64,9 @@ type Command struct {
 	About     string        `json:"about,omitempty"`     // what a step of certmedic's own does, for people
 	Otherwise []string      `json:"otherwise,omitempty"` // what is run where Argv does not succeed
 	For       time.Duration `json:"for_ns,omitempty"`    // it is asked again until this has passed, and has to succeed each time; 0: once
+	Proves    bool          `json:"proves,omitempty"`    // of a push: success means that what got the version shows it
+
+	locks []string // what it must not share with the commands of other plans, besides what it runs
 }
 
 // File is one file of a plan, with the mode and the owner that it will have.
@@ -82,19 +86,23 @@ type Plan struct {
 	Certificate string                `json:"certificate"`
 	Kind        certmedic.ActionKind  `json:"action"`
 	Version     certmedic.Fingerprint `json:"version"`
-	Hosts       []string              `json:"hosts"` // where it would be done: "local"
-	Files       []File                `json:"files"`
-	Commands    []Command             `json:"commands"`
-	Locks       []string              `json:"-"`              // what must not be shared with another plan at the same time
-	Basis       string                `json:"basis"`          // hash of what would be run and installed
-	Notes       []string              `json:"notes"`          // what people should know: hooks that are there and do not run
-	Cost        string                `json:"cost,omitempty"` // of a renewal: what it spends of the CA's limits
-	Verify      string                `json:"verify"`         // what has to be seen afterwards
-	Hash        string                `json:"hash"`           // of all that it would do, see [Plan.Seal]
+	Hosts       []string              `json:"hosts"`    // where it would be done: "local", and the names of other hosts
+	Files       []File                `json:"files"`    // on this host
+	Commands    []Command             `json:"commands"` // on this host
+	Elsewhere   []Elsewhere           `json:"elsewhere,omitempty"`
+	Pushes      []Command             `json:"pushes,omitempty"` // give the version to what is no host, once all hosts have it
+	Locks       []string              `json:"-"`                // what must not be shared with another plan at the same time
+	Basis       string                `json:"basis"`            // hash of what would be run and installed
+	Notes       []string              `json:"notes"`            // what people should know: hooks that are there and do not run
+	Cost        string                `json:"cost,omitempty"`   // of a renewal: what it spends of the CA's limits
+	Verify      string                `json:"verify"`           // what has to be seen afterwards
+	Hash        string                `json:"hash"`             // of all that it would do, see [Plan.Seal]
 }
 
 // Empty reports whether there is nothing to do.
-func (p Plan) Empty() bool { return len(p.Commands) == 0 && len(p.Files) == 0 }
+func (p Plan) Empty() bool {
+	return len(p.Commands) == 0 && len(p.Files) == 0 && len(p.Elsewhere) == 0 && len(p.Pushes) == 0
+}
 
 // Hooks plans to run certbot's deploy hooks as certbot does: through /bin/sh -c, with
 // RENEWED_DOMAINS and RENEWED_LINEAGE added to the environment. The error says that a hook

@@ -27,24 +27,33 @@ const (
 // others may write what would be run or where it would be installed.
 func Steps(destinations []certmedic.Destination, stored certmedic.Stored, environ []string, reloadOnly bool) (Plan, error) {
 	p := newPlan(stored)
-	for _, d := range destinations {
+	here, there := split(destinations)
+	for _, d := range here {
 		if err := trusted(d); err != nil {
 			return Plan{}, err
 		}
 	}
 	if !reloadOnly {
-		if err := p.install(destinations, stored); err != nil {
+		if err := p.push(destinations, stored, environ); err != nil {
 			return Plan{}, err
 		}
 	}
+	if !reloadOnly && len(here) > 0 {
+		if err := p.install(here, stored); err != nil {
+			return Plan{}, err
+		}
+	}
+	if err := p.elsewhere(there, stored, reloadOnly); err != nil {
+		return Plan{}, err
+	}
 	for _, phase := range []Phase{PhasePrepare, PhaseTest, PhaseReload, PhaseAlive} {
-		for _, d := range destinations {
+		for _, d := range here {
 			commands, err := commandsOf(d, phase)
 			if err != nil {
 				return Plan{}, err
 			}
 			for _, c := range commands {
-				c.Env = environ
+				c.Env = withoutCredentials(environ)
 				p.add(c)
 			}
 		}
@@ -57,6 +66,10 @@ func Steps(destinations []certmedic.Destination, stored certmedic.Stored, enviro
 	for _, d := range destinations {
 		for _, f := range d.Files {
 			basis = append(basis, stat(f.PassphraseFile))
+		}
+		secret, fixed := secretsOf(d.Push)
+		for _, path := range slices.Concat(secret, fixed) {
+			basis = append(basis, stat(path))
 		}
 	}
 	p.Basis = digest(basis)
@@ -153,9 +166,10 @@ func commandsOf(d certmedic.Destination, phase Phase) ([]Command, error) {
 func reloads(d certmedic.Destination, c Command) ([]Command, error) {
 	var request any
 	switch {
-	case d.HAProxy.Socket != "":
+	case len(d.HAProxy.Sockets) > 0:
 		request, c.Argv, c.Otherwise = haproxyRequest(d), own(StepHAProxy), d.Reload
-		c.About = fmt.Sprintf("loads %s into HAProxy over %s", d.HAProxy.Certificate, d.HAProxy.Socket)
+		c.About = fmt.Sprintf("loads %s into HAProxy over %s", d.HAProxy.Certificate, strings.Join(d.HAProxy.Sockets, ", "))
+		c.locks = d.HAProxy.Sockets // a process takes one transaction at a time
 	case d.Signal.PIDFile != "":
 		request, c.Argv = signal.Request{PIDFile: d.Signal.PIDFile, Signal: d.Signal.Name}, own(StepSignal)
 		c.About = fmt.Sprintf("sends SIG%s to the process of %s", d.Signal.Name, d.Signal.PIDFile)
@@ -178,7 +192,7 @@ func own(kind string) []string { return []string{"certmedic", "step", kind} }
 // haproxyRequest names the files that together are a certificate of HAProxy: the one that it
 // names, and the key beside it where that is apart.
 func haproxyRequest(d certmedic.Destination) haproxy.Request {
-	q := haproxy.Request{Socket: d.HAProxy.Socket, Certificate: d.HAProxy.Certificate}
+	q := haproxy.Request{Sockets: d.HAProxy.Sockets, Certificate: d.HAProxy.Certificate}
 	for _, f := range d.Files {
 		if f.To == d.HAProxy.Certificate || f.To == d.HAProxy.Certificate+".key" {
 			q.Files = append(q.Files, f.To)
@@ -208,5 +222,6 @@ func (p *Plan) add(c Command) {
 			p.Locks = append(p.Locks, strings.Join(c.Otherwise, "\x00"))
 		}
 	}
+	p.Locks = append(p.Locks, c.locks...)
 	p.Commands = append(p.Commands, c)
 }

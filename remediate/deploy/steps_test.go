@@ -22,7 +22,7 @@ func TestPhases(t *testing.T) {
 		{Name: "a", Prepare: [][]string{mail, {"second"}}, Test: []string{"t", "a"}, Reload: []string{"r"}, Alive: []string{"alive"}, AliveFor: time.Second},
 		{Name: "b", Prepare: [][]string{mail}, Signal: certmedic.Signal{PIDFile: "/run/b.pid", Name: "USR1"}},
 		{
-			Name: "c", HAProxy: certmedic.HAProxy{Socket: "/run/c.sock", Certificate: "/c.pem"}, Reload: []string{"r"},
+			Name: "c", HAProxy: certmedic.HAProxy{Sockets: []string{"/run/c.sock"}, Certificate: "/c.pem"}, Reload: []string{"r"},
 			Alive: []string{"alive"}, AliveFor: time.Minute,
 			Files: []certmedic.InstalledFile{{From: certmedic.PartPrivkey, To: "/c.pem.key"}, {From: certmedic.PartFullchain, To: "/c.pem"}, {From: certmedic.PartChain, To: "/chain.pem"}},
 		},
@@ -50,7 +50,7 @@ func TestPhases(t *testing.T) {
 	if err := json.Unmarshal(plan.Commands[5].Request, &kill); err != nil || kill != (signal.Request{PIDFile: "/run/b.pid", Signal: "USR1"}) {
 		t.Errorf("the signal is %+v, %v", kill, err)
 	}
-	if err := json.Unmarshal(plan.Commands[6].Request, &load); err != nil || load.Socket != "/run/c.sock" || load.Certificate != "/c.pem" || !slices.Equal(load.Files, []string{"/c.pem", "/c.pem.key"}) {
+	if err := json.Unmarshal(plan.Commands[6].Request, &load); err != nil || !slices.Equal(load.Sockets, []string{"/run/c.sock"}) || load.Certificate != "/c.pem" || !slices.Equal(load.Files, []string{"/c.pem", "/c.pem.key"}) {
 		t.Errorf("what is loaded is %+v, %v", load, err)
 	}
 	if other := plan.Commands[6].Otherwise; !slices.Equal(other, []string{"r"}) {
@@ -59,8 +59,8 @@ func TestPhases(t *testing.T) {
 	if alive := plan.Commands[7]; alive.For != time.Minute {
 		t.Errorf("alive is asked for %s, want the longest that is configured", alive.For)
 	}
-	if len(slices.Compact(slices.Sorted(slices.Values(plan.Locks)))) != 3 {
-		t.Errorf("locks %q, want one for each way to reload", plan.Locks)
+	if len(slices.Compact(slices.Sorted(slices.Values(plan.Locks)))) != 4 {
+		t.Errorf("locks %q, want one for each way to reload, and one for the socket", plan.Locks)
 	}
 }
 

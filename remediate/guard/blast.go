@@ -38,7 +38,7 @@ func Reach(history []certmedic.Action, certificate string, now time.Time) Blast 
 		if a.Kind.Rehearses() || !running && (!Acted(a) || now.Sub(a.StartedAt) > blastFor) {
 			continue
 		}
-		healed := a.Outcome.Kind == certmedic.OutcomeHealed
+		healed := proven(a)
 		b.Proven = b.Proven || healed
 		if newest[a.Certificate] || a.Certificate == certificate {
 			continue

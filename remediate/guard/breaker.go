@@ -123,7 +123,7 @@ func Failures(history []certmedic.Action, certificate string, now time.Time) Bre
 		if !Acted(a) {
 			continue
 		}
-		if a.Outcome.Kind == certmedic.OutcomeHealed || now.Sub(a.StartedAt) > fleetWithin {
+		if proven(a) || now.Sub(a.StartedAt) > fleetWithin {
 			break
 		}
 		if failed[a.Certificate] = true; a.EndedAt.After(last) {

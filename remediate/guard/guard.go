@@ -51,6 +51,10 @@ const (
 	NoCandidate     Reason = "no_candidate"       // no older version is fit to be rolled back to
 	LoanStands      Reason = "loan_stands"        // the certificate was rolled back already, and serves that
 	OnLoan          Reason = "on_loan"            // it would undo a rollback
+	NotLeader       Reason = "not_leader"         // another member of the cluster acts for the certificate
+	CoordinatorLost Reason = "coordinator_lost"   // who acts cannot be asked, and doing it twice would do harm
+	Elsewhere       Reason = "ordered_elsewhere"  // another member of the cluster ordered it, and what it ordered may yet come
+	Fenced          Reason = "fenced"             // another member has been at work since
 	UnsupportedKind Reason = "unsupported"        // this action is not there in this version
 )
 
@@ -58,7 +62,7 @@ const (
 func (r Reason) Waits() bool {
 	switch r {
 	case Deploying, Settling, LockUnknown, Frozen, Backoff, HourlyBudget, RateLimited, NewerStored, NotBound, NothingStored, StoredInvalid, UntrustedFile, NothingToRun,
-		OutsideWindow, ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker, BlastRadius, Rejected, NoCandidate:
+		OutsideWindow, ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker, BlastRadius, Rejected, NoCandidate, NotLeader, CoordinatorLost, Elsewhere, Fenced:
 		return true
 	}
 	return false
@@ -121,10 +125,15 @@ type Case struct {
 	Settles         time.Time // until then what was deployed may take effect by itself
 	Attempts        int       // earlier attempts of the same cure that did not heal
 	LastAttempt     time.Time
+	Patient         bool // it is never given up: there was nobody who could have been tried
 
 	Renewal  Renewal       // of a renewal
 	Rollback Rollback      // of a rollback
 	Loan     rollback.Loan // that stands; zero: none does
+
+	Lead      *certmedic.Lead // who acts, of several members; nil: there are no others
+	Emergency time.Time       // from when a renewal is tried without the coordinator; zero: not at all
+	Saved     bool            // this member renewed it since the coordinator cannot be asked
 }
 
 // Decision is the answer. Retry says when asking again is worth it; zero means that only
@@ -139,10 +148,10 @@ type Decision struct {
 func (d Decision) Allowed() bool { return d.Reason == None }
 
 // Decide says whether the action may be taken now. The order matters: what makes the
-// action pointless comes first, then what makes it wrong, then what its owner did not
+// action pointless comes first, then whose turn it is, then what makes it wrong, then what its owner did not
 // allow, then whether what is known can be trusted, then what asks for patience.
 func Decide(c Case) Decision {
-	for _, check := range []func(Case) Decision{need, validity, locks, consent, senses, patience} {
+	for _, check := range []func(Case) Decision{need, Led, validity, locks, consent, senses, patience} {
 		if d := check(c); !d.Allowed() {
 			return d
 		}
@@ -280,7 +289,7 @@ func patience(c Case) Decision {
 	if d := renewPatience(c); c.Kind == certmedic.ActionRenew && !d.Allowed() {
 		return d
 	}
-	if c.Attempts >= MaxAttempts {
+	if c.Attempts >= MaxAttempts && !c.Patient {
 		return refuse(Exhausted, "%d attempts did not heal it; waiting for its files, its hooks or the configuration to change", c.Attempts)
 	}
 	if d := breakers(c); !d.Allowed() {

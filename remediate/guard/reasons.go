@@ -6,6 +6,6 @@ func Reasons() []Reason {
 		NoNeed, ServedNewer, NothingStored, StoredInvalid, KeyDenied, Deploying, Settling, LockUnknown, NotBound,
 		ModeObserve, ModePlan, NeedsApproval, Rejected, NotAllowed, Frozen, Backoff, Exhausted, HourlyBudget, OutsideWindow,
 		ClockDoubt, SensesDisagree, BreakerOpen, FleetBreaker, BlastRadius, NothingToRun, UntrustedFile, NewerStored, RateLimited,
-		NoCandidate, LoanStands, OnLoan, UnsupportedKind, Drifting, NotServed,
+		NoCandidate, LoanStands, OnLoan, UnsupportedKind, NotLeader, CoordinatorLost, Elsewhere, Fenced, Drifting, NotServed,
 	}
 }

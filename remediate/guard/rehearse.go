@@ -17,7 +17,7 @@ const (
 // what is served, is no rehearsal, so nobody overrides that. Down names a bound address that
 // presents nothing.
 func Rehearse(c Case, down string) Decision {
-	for _, check := range []func(Case) Decision{rehearsable, locks, rehearsalConsent} {
+	for _, check := range []func(Case) Decision{rehearsable, rehearsalLed, locks, rehearsalConsent} {
 		if d := check(c); !d.Allowed() {
 			return d
 		}
@@ -43,6 +43,15 @@ func rehearsable(c Case) Decision {
 		return refuse(Drifting, "another version than the stored one is served, so that this would be a deployment; use redeploy")
 	}
 	return storedGood(c)
+}
+
+// rehearsalLed says whether this member of a cluster is the one to rehearse: challenges of two would meet in one place. A
+// person may want to know whether the hooks of a member that stands by would work.
+func rehearsalLed(c Case) Decision {
+	if c.Kind == certmedic.RehearseHooks && c.ByHand {
+		return Decision{}
+	}
+	return Led(c)
 }
 
 // rehearsalConsent says whether the owner wants rehearsals to begin by themselves now.

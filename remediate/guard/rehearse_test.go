@@ -57,3 +57,27 @@ func TestRehearse(t *testing.T) {
 		}
 	}
 }
+
+// TestRehearsalsAreLed has one member of a cluster rehearse, as challenges of two would meet; people may try hooks anywhere.
+func TestRehearsalsAreLed(t *testing.T) {
+	for _, row := range []struct {
+		about  string
+		kind   certmedic.ActionKind
+		lead   certmedic.Lead
+		byHand bool
+		want   guard.Reason
+	}{
+		{"this member acts", certmedic.RehearseRenewal, certmedic.Lead{Mine: true}, false, guard.None},
+		{"another one does", certmedic.RehearseRenewal, certmedic.Lead{Member: "m2"}, false, guard.NotLeader},
+		{"another one does, and a person asks", certmedic.RehearseRenewal, certmedic.Lead{Member: "m2"}, true, guard.NotLeader},
+		{"another one runs the hooks on schedule", certmedic.RehearseHooks, certmedic.Lead{Member: "m2"}, false, guard.NotLeader},
+		{"a person tries the hooks of a member that stands by", certmedic.RehearseHooks, certmedic.Lead{Member: "m2"}, true, guard.None},
+		{"nobody can be asked", certmedic.RehearseRenewal, certmedic.Lead{Lost: now.Add(-time.Hour)}, false, guard.CoordinatorLost},
+	} {
+		c := allowed()
+		c.Kind, c.Needed, c.ByHand, c.Lead = row.kind, false, row.byHand, &row.lead
+		if d := guard.Rehearse(c, ""); d.Reason != row.want {
+			t.Errorf("%s: %+v, want %q", row.about, d, row.want)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type ACME struct {
 	Store native.Store // where a version goes
 	Roots []string     // sets of roots that have to trust it, see [native.Judge]
 
+	Shared   bool // other members have to know of an order before it is finalized, see [acme.Permit]
 	ReuseKey bool
 	Denied   []certmedic.Fingerprint // SPKI hashes of keys that must not be used
 
@@ -120,7 +121,7 @@ func (a ACME) Order(c Case) Order {
 func (a ACME) request(c Case) native.Request {
 	ca := a.ca(c.Failed)
 	order := ca.Order
-	order.Names, order.Denied = a.names(c.Stored), a.Denied
+	order.Names, order.Denied, order.Shared = a.names(c.Stored), a.Denied, a.Shared
 	if leaf, ok := c.Stored.Leaf(); ok && a.ReuseKey && !slices.Contains(a.Denied, leaf.SPKISHA256) {
 		order.ReuseKey = c.Stored.Files.Privkey
 	}
@@ -142,6 +143,7 @@ func (a ACME) Rehearsal(c Case) (r native.Request, ok bool) {
 	r.Proof = true
 	r.Order.Directory, r.Order.Work = ca.Staging, ca.Order.Work+"-staging"
 	r.Order.Replaces, r.Order.Profile, r.Order.PreferredChain, r.Order.Account.Import = "", "", "", ""
+	r.Order.Shared = false
 	return r, true
 }
 
@@ -322,7 +324,7 @@ func (a ACME) locks(order acme.Request) []string {
 // basis hashes what would be asked for: other names, another CA or another challenge are another
 // cure.
 func (a ACME) basis(order acme.Request) string {
-	order.Denied, order.Replaces = nil, ""
+	order.Denied, order.Replaces, order.Shared = nil, "", false
 	text, _ := json.Marshal(native.Request{Order: order, Store: a.Store}) // plain data always marshals
 	return basis(deploy.Command{Argv: slices.Concat([]string{string(text)}, a.PreHook, a.PostHook)})
 }

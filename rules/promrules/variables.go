@@ -101,11 +101,13 @@ func meanings() map[string]meaning {
 		"address.reachable":       {yes: reached()},
 
 		// Before the first round is complete its time is 0.
-		"fleet.last_round_age":  {number: form{"time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)", bindsAdd}},
-		"fleet.missed_rounds":   {number: form{"(time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)) / INTERVAL", bindsMultiply}},
-		"fleet.state_unwritten": {number: form{"max by () (certmedic_state_unwritten_seconds{})", bindsAtom}},
-		"fleet.queue_age":       {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
-		"fleet.rule_errors":     {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
+		"fleet.last_round_age":   {number: form{"time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)", bindsAdd}},
+		"fleet.missed_rounds":    {number: form{"(time() - max by () (certmedic_last_round_timestamp_seconds{} > 0)) / INTERVAL", bindsMultiply}},
+		"fleet.state_unwritten":  {number: form{"max by () (certmedic_state_unwritten_seconds{})", bindsAtom}},
+		"fleet.coordinator_lost": {number: form{"max by () (certmedic_coordinator_lost_seconds{})", bindsAtom}},
+		"fleet.members_gone":     {series: "certmedic_member_gone{} > 0", label: "member"},
+		"fleet.queue_age":        {number: form{"max by () (certmedic_notification_queue_oldest_seconds{})", bindsAtom}},
+		"fleet.rule_errors":      {series: "increase(certmedic_rule_evaluation_failures_total{}" + errorWindow + ") > 0", label: "rule", note: "errors count for 5 min"},
 		"fleet.failing_receivers": {
 			series: "certmedic_receiver_failing{} > 0", label: "receiver",
 		},

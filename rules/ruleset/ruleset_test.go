@@ -36,11 +36,11 @@ func names(loaded []rules.Rule) []string {
 // TestComplete holds the list of rules: who adjusts or silences one goes by its name.
 func TestComplete(t *testing.T) {
 	want := []string{
-		"approval-needed", "chain-expiring", "chain-invalid", "clock-skew", "endpoint-vanished", "expired", "expiry-imminent", "hook-failed",
-		"hook_hung", "key-denied-in-use", "key-mismatch", "lineage-broken", "must-staple-without-staple", "name-mismatch",
-		"not-yet-valid", "nothing-issued", "notifier-failing", "permissions", "probe-stale", "rate-limit-near", "rehearsal-failed", "remediation-blocked",
+		"approval-needed", "chain-expiring", "chain-invalid", "clock-skew", "coordinator-lost", "endpoint-vanished", "expired", "expiry-imminent", "hook-failed",
+		"hook_hung", "key-denied-in-use", "key-mismatch", "lineage-broken", "member-gone", "must-staple-without-staple", "name-mismatch", "node-behind",
+		"not-published", "not-yet-valid", "nothing-issued", "notifier-failing", "permissions", "probe-stale", "rate-limit-near", "rehearsal-failed", "remediation-blocked",
 		"remediation-failed", "renewal-overdue", "renewal-time", "renewed-not-served", "revoked", "rolled-back", "rule-error",
-		"served-newer", "split-serving", "state-unwritable", "stored-invalid", "unreachable", "watchdog-heartbeat", "weak-parameters",
+		"served-newer", "shared-stale", "split-serving", "standby-unfit", "state-unwritable", "stored-invalid", "unreachable", "watchdog-heartbeat", "weak-parameters",
 	}
 	got := names(load(t))
 	slices.Sort(got)
@@ -93,7 +93,7 @@ func TestTheGraceIsTheConfiguredOne(t *testing.T) {
 func TestWhatRulesMayAskFor(t *testing.T) {
 	bad := []string{"expired", "not-yet-valid", "chain-invalid", "name-mismatch", "revoked", "key-denied-in-use", "must-staple-without-staple"}
 	reversible := []string{"expired", "chain-invalid", "revoked", "key-denied-in-use"}
-	acting := append([]string{routine, "renewed-not-served", "renewal-overdue", "expiry-imminent", "not-yet-valid", "rolled-back"}, reversible...)
+	acting := append([]string{routine, "renewed-not-served", "node-behind", "renewal-overdue", "expiry-imminent", "not-yet-valid", "rolled-back"}, reversible...)
 	for _, r := range load(t) {
 		if slices.Contains(bad, r.Name) && r.For != 0 {
 			t.Errorf("rule %q waits %s, although it is bad for those who connect now", r.Name, r.For)

@@ -16,7 +16,8 @@ import (
 // other namespaces and another root.
 func TestWhatRunsAndWhoMayRead(t *testing.T) {
 	w := newWorld(t, setting{})
-	nginx := w.nginx()
+	var nginx []process.Process
+	w.await("nginx has forked its workers", patience, 50*time.Millisecond, func() bool { nginx = w.nginx(); return len(nginx) > 1 })
 	master := nginx[0]
 	if master.UID != 0 || master.Unit != "nginx.service" || filepath.Base(master.Exe) != "nginx" || master.ExeDeleted || len(nginx) < 2 {
 		t.Fatalf("at port 443 listen %+v", nginx)

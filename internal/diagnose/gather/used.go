@@ -43,6 +43,9 @@ func (l *look) answers(a diagnose.Answering) {
 // copies finds the files into which versions are copied: by certmedic's own steps and by hooks.
 func (l *look) copies() {
 	for _, d := range l.question.Certificate.Destinations {
+		if !d.Local() {
+			continue
+		}
 		for _, f := range d.Files {
 			if f.From.HasLeaf() {
 				l.use(diagnose.Used{Path: f.To, By: "destination " + d.Name})

@@ -28,6 +28,7 @@ type model struct {
 	Incidents []incident
 	Silences  []quiet
 	Actions   []action
+	Path      string // where the page is
 }
 
 // tally counts the certificates of one status.
@@ -50,6 +51,9 @@ type card struct {
 	Findings  []finding
 	Incidents []incident
 	Action    *action
+	Path      string // of its own page
+	Spread    string // how its nodes and addresses are
+	Matrix    []cell // on its own page
 }
 
 // step is one stage of the way.
@@ -103,7 +107,7 @@ func newModel(d Data) model {
 	m := model{
 		Version: d.Version, Still: d.Still, Now: at(d.Now, d.Now), Status: certmedic.StatusOK,
 		Headline: headline(d.Views), Tally: tallies(d.Views), Degraded: d.Degraded,
-		Silences: d.quiets(),
+		Silences: d.quiets(), Path: "/",
 	}
 	shown := map[string]bool{}
 	for i, v := range d.Views {
@@ -113,6 +117,9 @@ func newModel(d Data) model {
 			continue
 		}
 		m.Cards = append(m.Cards, newCard(v, d.Now))
+		if d.Alone {
+			m.Path, m.Cards[i].Matrix = m.Cards[i].Path, matrix(v.Rows, d.Now)
+		}
 		d.keepers(m.Cards[i].Incidents)
 		for _, in := range v.Incidents {
 			shown[in.ID] = true
@@ -153,7 +160,7 @@ func newCard(v watchdog.View, now time.Time) card {
 	c := card{
 		Status: look(v), Word: statusWord(v), Name: v.Name, About: about(v),
 		Way: way(v), Where: whereItIs(v), Stuck: v.Drift != nil && v.Stage != certmedic.StageDeploying,
-		Rows: rows(v, now), Findings: findings(v),
+		Rows: rows(v, now), Findings: findings(v), Path: path(v.Name), Spread: spread(v.Matrix),
 	}
 	for _, in := range v.Incidents {
 		c.Incidents = append(c.Incidents, newIncident(in, now))
@@ -178,6 +185,8 @@ func about(v watchdog.View) string {
 		parts = append(parts, "PEM files")
 	case v.Source == certmedic.SourceACME:
 		parts = append(parts, "issued by certmedic")
+	case v.Source == certmedic.SourceShared:
+		parts = append(parts, "issued elsewhere, shared")
 	}
 	for _, k := range slices.Sorted(maps.Keys(v.Labels)) {
 		parts = append(parts, k+"="+v.Labels[k])

@@ -42,6 +42,7 @@ type Data struct {
 	Silences     []silence.Silence // that hold now, the newest first
 
 	Still bool // the page does not load itself again every few seconds
+	Alone bool // Views is one certificate, which is shown with its matrix
 }
 
 //go:embed page.html

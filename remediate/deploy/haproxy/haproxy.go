@@ -1,11 +1,16 @@
-// Package haproxy loads a certificate into a running HAProxy over its runtime socket, without
-// a reload: no worker is replaced and no connection is cut (HAProxy management guide, "set ssl
-// cert", since 2.1).
+// Package haproxy loads a certificate into the running processes of HAProxy over their runtime
+// sockets, without a reload: no worker is replaced and no connection is cut (HAProxy management
+// guide, "set ssl cert", since 2.1).
 //
 // certmedic runs it as a step of its own ([Run]), when the files are on disk already, so that a
 // restart of HAProxy loads the same. It promises that a transaction which was begun is either
-// committed or aborted, that success means that HAProxy shows the new leaf, that the key goes
-// to nobody who could not read it before, and that it is in no argument, output or error.
+// committed or aborted, that none is committed before every process has taken its content, that
+// success means that every process shows the new leaf, that a failure says of each what it has, that
+// the key goes to nobody who could not read it before, and that it is in no argument, output or
+// error.
+//
+// A process that has committed cannot be asked for what it had: HAProxy never gives a key back. Who
+// runs the step brings it back by running it again with the old files.
 package haproxy
 
 import (
@@ -21,6 +26,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +37,7 @@ import (
 
 // Request says which certificate is loaded from where.
 type Request struct {
-	Socket      string   `json:"socket"`      // of the runtime API
+	Sockets     []string `json:"sockets"`     // of the runtime API of each process; patterns of paths
 	Certificate string   `json:"certificate"` // as HAProxy's configuration names it
 	Files       []string `json:"files"`       // in PEM, what is loaded: leaf, chain and key, in one file or two
 }
@@ -39,9 +46,10 @@ const (
 	maxPEM    = 1 << 20          // bytes that are read of the files
 	maxAnswer = 64 << 10         // bytes that are read of an answer
 	patience  = 10 * time.Second // for one command
+	mostOf    = 64               // processes
 )
 
-// Run carries out a [Request] in JSON, and says to out what HAProxy shows afterwards.
+// Run carries out a [Request] in JSON, and says to out what each process shows afterwards.
 func Run(ctx context.Context, request []byte, out io.Writer) error {
 	var q Request
 	if err := json.Unmarshal(request, &q); err != nil {
@@ -54,18 +62,106 @@ func Run(ctx context.Context, request []byte, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := q.load(ctx, content); err != nil {
-		return fmt.Errorf("loading %q over %q: %w", q.Certificate, q.Socket, err)
-	}
-	answer, err := q.ask(ctx, "show ssl cert "+q.Certificate+"\n")
+	all, err := q.processes()
 	if err != nil {
-		return fmt.Errorf("looking at %q over %q: %w", q.Certificate, q.Socket, err)
+		return fmt.Errorf("looking for the processes of HAProxy: %w", err)
 	}
-	if shown := field(answer, "SHA1 FingerPrint"); !strings.EqualFold(shown, leaf) {
-		return fmt.Errorf("HAProxy shows another leaf of %q than the one that was loaded: %s", q.Certificate, shown)
+	if err := load(ctx, all, content); err != nil {
+		return fmt.Errorf("loading %q: %w", q.Certificate, err)
 	}
-	_, err = fmt.Fprintf(out, "%s: SHA-1 %s, %s\n", q.Certificate, leaf, field(answer, "Status"))
-	return err
+	for _, p := range all {
+		answer, err := p.ask(ctx, "show ssl cert "+q.Certificate+"\n")
+		if err != nil {
+			return fmt.Errorf("looking at %q over %q: %w", q.Certificate, p.socket, err)
+		}
+		if shown := field(answer, "SHA1 FingerPrint"); !strings.EqualFold(shown, leaf) {
+			return fmt.Errorf("HAProxy shows another leaf of %q over %q than the one that was loaded: %s", q.Certificate, p.socket, shown)
+		}
+		if _, err := fmt.Fprintf(out, "%s: %s: SHA-1 %s, %s\n", p.socket, q.Certificate, leaf, field(answer, "Status")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process is one process of HAProxy, and how far it has come.
+type process struct {
+	Request
+	socket string
+	state  string // for people
+}
+
+// How far a process has come.
+const (
+	untouched = "has what it had"
+	begun     = "has begun, and serves what it had"
+	committed = "has the new version"
+	aborted   = "was aborted, and has what it had"
+	unclear   = "may have either version"
+)
+
+// processes returns the processes whose sockets are named, or match, each once. A pattern that
+// matches nothing is an error: what it was to reach is not there.
+func (q Request) processes() ([]*process, error) {
+	var all []*process
+	for _, pattern := range q.Sockets {
+		paths := []string{pattern}
+		if strings.ContainsAny(pattern, `*?[\`) {
+			var err error
+			if paths, err = filepath.Glob(pattern); err != nil {
+				return nil, fmt.Errorf("%q: %w", pattern, err)
+			}
+		}
+		if len(paths) == 0 {
+			return nil, fmt.Errorf("no socket matches %q", pattern)
+		}
+		for _, path := range paths {
+			if !slices.ContainsFunc(all, func(p *process) bool { return p.socket == path }) {
+				all = append(all, &process{Request: q, socket: path, state: untouched})
+			}
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil, errors.New("there is no socket")
+	case len(all) > mostOf:
+		return nil, fmt.Errorf("there are %d sockets, more than %d", len(all), mostOf)
+	}
+	return all, nil
+}
+
+// load replaces the certificate in a transaction of each process: all are begun before the first is
+// committed. Where one fails, those that are begun and not committed are aborted.
+func load(ctx context.Context, all []*process, content []byte) error {
+	for _, do := range []func(*process) error{
+		func(p *process) error { return p.begin(ctx, content) },
+		func(p *process) error { return p.commit(ctx) },
+	} {
+		for _, p := range all {
+			if err := do(p); err != nil {
+				return errors.Join(fmt.Errorf("over %q: %w", p.socket, err), giveUp(ctx, all))
+			}
+		}
+	}
+	return nil
+}
+
+// giveUp aborts what is begun and not committed, and says of each of several processes what it has.
+func giveUp(ctx context.Context, all []*process) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var errs []error
+	var states []string
+	for _, p := range all {
+		if p.state == begun || p.state == unclear {
+			errs = append(errs, p.abort(ctx))
+		}
+		states = append(states, fmt.Sprintf("%s %s", p.socket, p.state))
+	}
+	if len(all) > 1 {
+		errs = append(errs, errors.New(strings.Join(states, "; ")))
+	}
+	return errors.Join(errs...)
 }
 
 // read returns the content of the files as it is sent, and the SHA-1 of their leaf, by which
@@ -109,28 +205,44 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// load replaces the certificate in a transaction of HAProxy's. What was begun and cannot be
-// committed is aborted, also where the answer did not come.
-func (q Request) load(ctx context.Context, content []byte) error {
-	answer, err := q.ask(ctx, "set ssl cert "+q.Certificate+" <<\n"+string(content)+"\n")
-	if err == nil && !strings.Contains(answer, "Transaction created") && !strings.Contains(answer, "Transaction updated") {
-		return said(answer) // nothing was begun; another one's transaction is not ours to abort
+// begin has a process take the content. Where its answer did not come, it may have.
+func (p *process) begin(ctx context.Context, content []byte) error {
+	p.state = begun
+	answer, err := p.ask(ctx, "set ssl cert "+p.Certificate+" <<\n"+string(content)+"\n")
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		answer, err = q.ask(ctx, "commit ssl cert "+q.Certificate+"\n")
-		if err == nil && strings.Contains(answer, "Success!") {
-			return nil
-		}
+	if !strings.Contains(answer, "Transaction created") && !strings.Contains(answer, "Transaction updated") {
+		p.state = untouched // nothing was begun; another one's transaction is not ours to abort
+		return said(answer)
 	}
-	if err == nil {
-		err = said(answer)
+	return nil
+}
+
+// commit has a process use what it took.
+func (p *process) commit(ctx context.Context) error {
+	answer, err := p.ask(ctx, "commit ssl cert "+p.Certificate+"\n")
+	switch {
+	case err != nil:
+		p.state = unclear
+		return err
+	case !strings.Contains(answer, "Success!"):
+		return said(answer)
 	}
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	if _, failed := q.ask(after, "abort ssl cert "+q.Certificate+"\n"); failed != nil {
-		err = errors.Join(err, fmt.Errorf("aborting: %w", failed))
+	p.state = committed
+	return nil
+}
+
+// abort has a process forget what it took.
+func (p *process) abort(ctx context.Context) error {
+	_, err := p.ask(ctx, "abort ssl cert "+p.Certificate+"\n")
+	if err != nil {
+		return fmt.Errorf("aborting over %q: %w", p.socket, err)
 	}
-	return err
+	if p.state == begun {
+		p.state = aborted
+	}
+	return nil
 }
 
 // said makes an error of an answer.
@@ -143,11 +255,11 @@ func said(answer string) error {
 }
 
 // ask sends one command and returns the whole answer.
-func (q Request) ask(ctx context.Context, command string) (string, error) {
+func (p *process) ask(ctx context.Context, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", q.Socket)
+	conn, err := dialer.DialContext(ctx, "unix", p.socket)
 	if err != nil {
 		return "", err
 	}
@@ -157,7 +269,7 @@ func (q Request) ask(ctx context.Context, command string) (string, error) {
 			return "", err
 		}
 	}
-	if err := q.trusted(conn); err != nil {
+	if err := p.trusted(conn); err != nil {
 		return "", err
 	}
 	if _, err := io.WriteString(conn, command); err != nil {

@@ -168,7 +168,7 @@ func TestLoad(t *testing.T) {
 		{"empty lines, by which content would end", []string{write(t, spaced, p.CertPEM(), []byte("\n\n"), p.ChainPEM(), spaced, key)}},
 	} {
 		b := start(t)
-		out, err := run(t, haproxy.Request{Socket: b.socket, Certificate: name, Files: row.files})
+		out, err := run(t, haproxy.Request{Sockets: []string{b.socket}, Certificate: name, Files: row.files})
 		if err != nil || !strings.Contains(out, "Used") {
 			t.Errorf("%s: %q, %v", row.about, out, err)
 		}
@@ -201,12 +201,66 @@ func TestRefused(t *testing.T) {
 	} {
 		b := start(t)
 		b.answers = row.answers
-		_, err := run(t, haproxy.Request{Socket: b.socket, Certificate: name, Files: []string{whole}})
+		_, err := run(t, haproxy.Request{Sockets: []string{b.socket}, Certificate: name, Files: []string{whole}})
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v, want an error with %q", row.about, err, row.want)
 		}
 		if got := b.verbs(); !slices.Equal(got, row.verbs) {
 			t.Errorf("%s: the commands are %q, want %q", row.about, got, row.verbs)
+		}
+	}
+}
+
+// TestSeveralProcesses shows that all take the certificate or, where one does not, that those which
+// have not committed it are aborted, and that the error says what each has.
+func TestSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	p := pair(t)
+	whole := write(t, p.FullchainPEM(), mint.Must(p.KeyPEM()))
+	for _, row := range []struct {
+		about string
+		last  map[string]string // what the last of three answers
+		want  []string          // in the error; empty: there is none
+		verbs [3][]string
+	}{
+		{"all take it", nil, nil, [3][]string{{"set", "commit", "show"}, {"set", "commit", "show"}, {"set", "commit", "show"}}},
+		{
+			"the last does not know it",
+			map[string]string{"set": "not referenced\n"},
+			[]string{"admin-3.sock\": HAProxy said: not referenced", "admin-1.sock was aborted", "admin-2.sock was aborted", "admin-3.sock has what it had"},
+			[3][]string{{"set", "abort"}, {"set", "abort"}, {"set"}},
+		},
+		{
+			"the last cannot commit it",
+			map[string]string{"commit": "out of memory\n"},
+			[]string{"out of memory", "admin-1.sock has the new version", "admin-2.sock has the new version", "admin-3.sock was aborted"},
+			[3][]string{{"set", "commit"}, {"set", "commit"}, {"set", "commit", "abort"}},
+		},
+	} {
+		dir := t.TempDir()
+		var all [3]*balancer
+		for i := range all {
+			all[i] = &balancer{socket: filepath.Join(dir, fmt.Sprintf("admin-%d.sock", i+1)), answers: map[string]string{}}
+			listener, err := net.Listen("unix", all[i].socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[i].listen(t, listener)
+		}
+		all[2].answers = row.last
+		out, err := run(t, haproxy.Request{Sockets: []string{all[0].socket, dir + "/admin-*.sock"}, Certificate: name, Files: []string{whole}})
+		if (err == nil) != (len(row.want) == 0) || err == nil && strings.Count(out, "Used") != 3 {
+			t.Errorf("%s: %q, %v", row.about, out, err)
+		}
+		for _, want := range row.want {
+			if err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error lacks %q: %v", row.about, want, err)
+			}
+		}
+		for i, want := range row.verbs {
+			if got := all[i].verbs(); !slices.Equal(got, want) {
+				t.Errorf("%s: process %d was told %q, want %q", row.about, i+1, got, want)
+			}
 		}
 	}
 }
@@ -224,7 +278,7 @@ func TestKeyGoesToNobodyElse(t *testing.T) {
 	b := &balancer{socket: path, answers: map[string]string{}}
 	b.listen(t, listenAs(t, path, other))
 	whole := write(t, p.FullchainPEM(), mint.Must(p.KeyPEM()))
-	q := haproxy.Request{Socket: path, Certificate: name, Files: []string{whole}}
+	q := haproxy.Request{Sockets: []string{path}, Certificate: name, Files: []string{whole}}
 	if _, err := run(t, q); err == nil || !strings.Contains(err.Error(), "user 65534 listens there") {
 		t.Errorf("error %v", err)
 	}
@@ -291,7 +345,7 @@ func TestNothingIsSent(t *testing.T) {
 		{"a name that holds a line", haproxy.Request{Certificate: "/a\nshow", Files: []string{whole}}, "cannot be told"},
 		{"no name", haproxy.Request{Files: []string{whole}}, "cannot be told"},
 	} {
-		row.q.Socket = b.socket
+		row.q.Sockets = []string{b.socket}
 		if _, err := run(t, row.q); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v, want an error with %q", row.about, err, row.want)
 		}
@@ -299,7 +353,12 @@ func TestNothingIsSent(t *testing.T) {
 	if verbs := b.verbs(); len(verbs) > 0 {
 		t.Errorf("HAProxy was told %q", verbs)
 	}
-	if _, err := run(t, haproxy.Request{Socket: filepath.Join(t.TempDir(), "none"), Certificate: name, Files: []string{whole}}); err == nil {
+	for _, sockets := range [][]string{nil, {filepath.Join(t.TempDir(), "admin-*.sock")}} {
+		if _, err := run(t, haproxy.Request{Sockets: sockets, Certificate: name, Files: []string{whole}}); err == nil || !strings.Contains(err.Error(), "no socket") {
+			t.Errorf("the sockets %q: %v", sockets, err)
+		}
+	}
+	if _, err := run(t, haproxy.Request{Sockets: []string{filepath.Join(t.TempDir(), "none")}, Certificate: name, Files: []string{whole}}); err == nil {
 		t.Error("there is no socket")
 	}
 	if err := haproxy.Run(t.Context(), []byte("{"), &strings.Builder{}); err == nil {

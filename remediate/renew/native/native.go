@@ -175,6 +175,13 @@ func (r Request) keep(ctx context.Context, issued acme.Issued, out io.Writer) er
 	return errors.Join(os.Remove(marker), acme.Close(r.Order))
 }
 
+// Storing reports whether a version is being stored in the folder of a certificate, or was when that was
+// cut short. In doubt it is.
+func Storing(folder string) bool {
+	_, err := os.Lstat(filepath.Join(folder, storingName))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // finish stores what was being stored when an earlier request was cut short.
 func (r Request) finish(ctx context.Context, out io.Writer) (acme.Issued, error) {
 	var issued acme.Issued
