@@ -48,7 +48,7 @@ func testRunbooks(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		for _, part := range []string{"What it means", "Why it matters", "Look", "Fix", "Prevent"} {
+		for _, part := range []string{"What it means", "Why it matters", "Look", "Fix", "Roll back", "Prevent"} {
 			if !bytes.Contains(page, []byte("\n## "+part+"\n")) {
 				t.Errorf("runbook %s lacks the part %q", match[1], part)
 			}

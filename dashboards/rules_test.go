@@ -1,4 +1,4 @@
-package dashboards
+package dashboards_test
 
 import (
 	"os"
@@ -17,10 +17,16 @@ type alertRule struct {
 	Annotations      map[string]string `yaml:"annotations"`
 }
 
-// TestAlertRules reads the alerts that are handed out beside the dashboard: each has what
+// TestAlertRules reads the alerts that are handed out beside the dashboards: each has what
 // people are told, where to read on, and asks for metrics that internal/metrics writes.
 func TestAlertRules(t *testing.T) {
-	data, err := os.ReadFile("certmedic.rules.yml")
+	for _, file := range []string{"certmedic.rules.yml", "prometheus/certmedic.up.yml"} {
+		t.Run(file, func(t *testing.T) { testAlertRules(t, file) })
+	}
+}
+
+func testAlertRules(t *testing.T, name string) {
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,5 +73,29 @@ func checkRunbook(t *testing.T, r alertRule) {
 	}
 	if _, err := os.Stat("../docs/runbooks/" + page); err != nil {
 		t.Errorf("alert %q: %v", r.Alert, err)
+	}
+}
+
+// TestExamples wants the example for Prometheus to name the rule files that there are.
+func TestExamples(t *testing.T) {
+	data, err := os.ReadFile("prometheus/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var example struct {
+		RuleFiles []string `yaml:"rule_files"`
+	}
+	if err := yaml.Unmarshal(data, &example); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"certmedic.rules.yml"}
+	for _, name := range []string{"certmedic.recording.yml", "certmedic.up.yml"} {
+		if _, err := os.Stat("prometheus/" + name); err != nil {
+			t.Error(err)
+		}
+		want = append(want, name)
+	}
+	if !slices.Equal(example.RuleFiles, want) {
+		t.Errorf("it names %q, want %q", example.RuleFiles, want)
 	}
 }

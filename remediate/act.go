@@ -29,6 +29,7 @@ type Request struct {
 	ByHand      bool                  // a person asks
 	Force       bool                  // by hand: act even where nothing needs it
 	To          certmedic.Fingerprint // by hand: the version that must be the stored one, or a beginning of it
+	Plan        string                // by hand: the hash of the only plan that may be carried out; empty: any
 	Version     certmedic.Fingerprint // of a rule: the stored version that it speaks of
 }
 
@@ -262,6 +263,9 @@ func (r *Remediator) attempt(ctx context.Context, q Request, told told) (certmed
 	defer release()
 	if c, err = r.reconsider(ctx, q, c.sight); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err
+	}
+	if q.Plan != "" && q.Plan != c.plan.Hash {
+		return certmedic.Action{}, guard.Decision{}, fmt.Errorf("%s of %q would do something else by now than what was looked at: nothing was done", q.Kind, q.Certificate)
 	}
 	if err := r.knock(ctx, q, &c); err != nil {
 		return certmedic.Action{}, guard.Decision{}, err

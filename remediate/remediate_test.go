@@ -808,3 +808,34 @@ func TestAServiceThatReadByItselfIsReloaded(t *testing.T) {
 		})
 	}
 }
+
+func TestAnotherPlanThanTheOneThatWasLookedAtIsNotCarriedOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "192.0.2.1:443")
+		w.withHooks(t, "exit 0\n", loadStored())
+		r, _ := w.running(t, nil)
+		q := remediate.Request{Certificate: shop, Kind: certmedic.ActionRedeploy, By: "ada"}
+		plan, decision, err := r.Plan(t.Context(), q)
+		if err != nil || !decision.Allowed() {
+			t.Fatal(decision, err)
+		}
+		q.Plan = "another"
+		if _, err := r.Act(t.Context(), q); err == nil || !strings.Contains(err.Error(), "something else by now") {
+			t.Errorf("another plan: %v", err)
+		}
+		if n := len(w.actions(t)); n != 0 || w.serves(t, "stored") {
+			t.Errorf("%d actions are in the journal", n)
+		}
+		q.Plan = plan.Hash
+		a, err := r.Act(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantOutcome(t, a, certmedic.OutcomeHealed, "every bound address")
+		again, err := r.Act(t.Context(), q)
+		if err != nil || again.Outcome.Reason != string(guard.NoNeed) {
+			t.Errorf("the second click: %+v, %v", again.Outcome, err)
+		}
+	})
+}

@@ -52,7 +52,8 @@ type ActionRequest struct {
 	To          certmedic.Fingerprint `json:"to,omitempty"`
 	Force       bool                  `json:"force,omitempty"`
 	DryRun      bool                  `json:"dry_run,omitempty"`
-	By          string                `json:"by,omitempty"` // the person, where no daemon runs; a daemon asks the kernel
+	Plan        string                `json:"plan,omitempty"` // the hash of the plan that was looked at; nothing is done by another one
+	By          string                `json:"by,omitempty"`   // the person, where no daemon runs; a daemon asks the kernel
 }
 
 // ActionAnswer is what an action came to, or for a dry run what it would do.

@@ -138,6 +138,7 @@ func (a *App) acknowledge(g *generation, conversation string, ack alerting.Ack) 
 	a.people.say(conversation, ackWord{Ack: ack, Time: time.Now().UTC()})
 	a.o.Log.Info("somebody looks after it", "conversation", conversation, "by", ack.By, "via", ack.Via, "why", ack.Why)
 	g.alerter.Acknowledge(conversation, ack)
+	a.live.said("")
 	return nil
 }
 
@@ -150,6 +151,7 @@ func (a *App) unacknowledge(g *generation, conversation string, by alerting.Ack)
 	a.people.say(conversation, ackWord{Back: true, Time: time.Now().UTC()})
 	a.o.Log.Info("nobody looks after it any more", "conversation", conversation, "by", by.By, "via", by.Via)
 	g.alerter.Unacknowledge(conversation, by)
+	a.live.said("")
 	return nil
 }
 

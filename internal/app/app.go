@@ -78,7 +78,9 @@ type App struct {
 	people    *people    // what they said to other members; nil on a single host
 	paging    sync.Mutex // held while what PagerDuty says is done
 	drills    drills
-	limits    limits // what services take from this process
+	deeds     sync.WaitGroup // what people began on pages
+	live      audience       // who watches what changes
+	limits    limits         // what services take from this process
 
 	keys    disk.KeyCache       // what was read of sources, over all generations
 	sockets sockets             // what was found when sockets were tried
@@ -214,6 +216,7 @@ func (a *App) trim() error {
 func (a *App) shutdown(servers []*listening) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	a.live.close() // else listeners would wait for who watches
 	var errs []error
 	for _, s := range servers {
 		if err := s.server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -224,6 +227,7 @@ func (a *App) shutdown(servers []*listening) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	errs = append(errs, a.generation().stop())
+	a.deeds.Wait() // they have ended with the generation
 	a.generation().close()
 	// Ending its listener has removed the socket, unless that took too long.
 	if err := os.Remove(filepath.Join(a.dir, api.SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -245,7 +249,7 @@ func (a *App) listen() ([]*listening, []string, error) {
 		return nil, nil, err
 	}
 	s := web.New(web.Options{
-		Backend: a, Versions: a, Matrices: a, Fleet: a, Approvals: a, Silences: a, Acks: a, Hooks: a, Receivers: a, Drills: a, Rehearser: a, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
+		Backend: a, Versions: a, Matrices: a, Fleet: a, Approvals: a, Silences: a, Acks: a, Hooks: a, Receivers: a, Drills: a, Rehearser: a, Live: &a.live, Metrics: a.metrics.Handler(), Probe: http.HandlerFunc(a.probe), ProbeLogs: http.HandlerFunc(a.probeLogs),
 		Login: a.asksForLogin, Version: a.o.Version, Log: a.o.Log,
 	})
 	socket, err := web.ListenSocket(filepath.Join(a.dir, api.SocketName))
@@ -375,6 +379,7 @@ func (a *App) replace(next *generation) error {
 	}
 	a.use(next)
 	next.start(old.parent)
+	a.live.tell(api.Change{Kind: api.ChangeEverything})
 	return nil
 }
 

@@ -58,6 +58,7 @@ func (a *App) say(g *generation, r api.WordRequest) (approval.Approval, error) {
 	}
 	a.o.Log.Warn("a person spoke about a plan", "plan", said.ID, "certificate", said.Certificate, "action", said.Kind, "state", said.State, "by", said.By, "reason", said.Reason)
 	g.remediator.Nudge(said.Certificate)
+	a.live.said(said.Certificate)
 	return said, nil
 }
 

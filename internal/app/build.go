@@ -131,6 +131,7 @@ func (a *App) join(g *generation) error {
 			a.metrics.Acted(act)
 			g.census.Changed(act.Certificate)
 			g.watchdog.Acted(act)
+			a.live.acted(act)
 		},
 		Approvals: a.approvals, ApprovalExpiry: c.Remediation.ApprovalExpires, Refused: a.metrics.Refused, MaxUnproven: mostUnproven(c, g.certificates),
 		Log: a.o.Log, Self: a.o.Self, RunDir: filepath.Join(a.dir, "runs"), Environ: commandEnviron(a.o.Environ),
@@ -157,7 +158,7 @@ func (a *App) join(g *generation) error {
 		Denied: a.denied.Denied, Waits: a.approvals.Waits, Proven: g.keeper.proven, Repaid: g.remediator.Repay, Diagnose: g.doctor.Ask,
 		Nodes: g.census.Nodes, Addresses: g.census.Addresses,
 		Want: g.remediator.Want, Nudge: g.remediator.Nudge,
-		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n, a.asked) }, Count: a.metrics, Log: a.o.Log,
+		Tell: func(n watchdog.News) { a.renewed(n); g.tell(n, a.asked); a.live.heard(n) }, Count: a.metrics, Log: a.o.Log,
 	})
 	g.advisor = newAdvisor(advisorOptions{
 		Renewables: g.watchdog.Renewables, Advised: g.watchdog.Advised, CA: g.ca, State: a.store, Log: a.o.Log,

@@ -188,7 +188,7 @@ func (g *generation) degraded() []string {
 // act plans or carries out an action that a person asked for.
 func (g *generation) act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
 	q := remediate.Request{
-		Certificate: r.Certificate, Kind: r.Action, By: r.By, Why: "asked for by hand", ByHand: true, Force: r.Force, To: r.To,
+		Certificate: r.Certificate, Kind: r.Action, By: r.By, Why: "asked for by hand", ByHand: true, Force: r.Force, To: r.To, Plan: r.Plan,
 	}
 	if r.DryRun {
 		plan, decision, err := g.remediator.Plan(ctx, q)

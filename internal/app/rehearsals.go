@@ -235,6 +235,7 @@ func (a *App) rehearsed(g *generation) func(certmedic.Action) {
 		a.lines.Acted(act)
 		g.rehearser.took(act)
 		g.watchdog.Rehearsed(act)
+		a.live.acted(act)
 	}
 }
 

@@ -65,6 +65,7 @@ func (a *App) AddSilence(_ context.Context, r api.SilenceRequest) (silence.Silen
 		return silence.Silence{}, err
 	}
 	a.o.Log.Info("a silence was added", "id", s.ID, "by", s.By, "why", s.Why, "until", s.Until)
+	a.live.said("")
 	return s, nil
 }
 
@@ -75,6 +76,7 @@ func (a *App) EndSilence(_ context.Context, r api.EndRequest) (silence.Silence, 
 		return silence.Silence{}, err
 	}
 	a.o.Log.Info("a silence was ended", "id", s.ID, "by", s.EndedBy)
+	a.live.said("")
 	return s, nil
 }
 

@@ -176,8 +176,9 @@ func (v *validator) name(key, name string, seen map[string]string) {
 	seen[name] = key
 }
 
+// isName leaves out what means another folder: names become those of folders and pages.
 func isName(s string) bool {
-	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+	return s != "" && s != "." && s != ".." && strings.IndexFunc(s, func(r rune) bool {
 		return !isAlphanumeric(r) && !strings.ContainsRune("._*-", r)
 	}) < 0
 }

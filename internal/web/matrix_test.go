@@ -35,8 +35,8 @@ func TestMatrix(t *testing.T) {
 	}{
 		{"the matrix of a certificate", "/api/v1/certificates/shop%2Fa%20b/matrix", http.StatusOK, `"verdict": "stale"`},
 		{"of one that is not there", "/api/v1/certificates/blog/matrix", http.StatusNotFound, `there is no certificate \"blog\"`},
-		{"the page of a certificate", "/certificates/shop%3Cscript%3E", http.StatusOK, "all certificates"},
-		{"of one that is not there", "/certificates/blog", http.StatusNotFound, "not found"},
+		{"the page of a certificate", "/certificates/shop%3Cscript%3E", http.StatusOK, "hook-failed"},
+		{"of one that is not there", "/certificates/blog", http.StatusNotFound, "no certificate is called"},
 	} {
 		for where, handler := range map[string]http.Handler{"in the open": s.Public(), "on the socket": s.Private()} {
 			if where == "on the socket" && strings.HasPrefix(row.target, "/certificates/") {

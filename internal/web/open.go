@@ -6,6 +6,7 @@ import (
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/api"
+	"github.com/certmedic/certmedic/internal/redact"
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
@@ -28,6 +29,7 @@ func openIncidents(incidents []certmedic.Incident) []certmedic.Incident {
 	incidents = slices.Clone(incidents)
 	for i := range incidents {
 		incidents[i].Evidence = openEvidence(incidents[i].Evidence)
+		incidents[i].Fix = redact.Text(incidents[i].Fix) // commands to paste, with their arguments
 	}
 	return incidents
 }
@@ -38,10 +40,18 @@ func openActions(actions []certmedic.Action) []certmedic.Action {
 		actions[i].Outcome.Evidence = openEvidence(actions[i].Outcome.Evidence)
 		actions[i].Runs = slices.Clone(actions[i].Runs)
 		for j := range actions[i].Runs {
-			actions[i].Runs[j].Stdout, actions[i].Runs[j].Stderr = "", ""
+			openRun(&actions[i].Runs[j])
 		}
 	}
 	return actions
+}
+
+// openRun leaves of a command its program: arguments of hooks may hold secrets, as plans may, which are
+// shown to those who log in.
+func openRun(r *certmedic.Run) {
+	r.Stdout, r.Stderr, r.OutputDir = "", "", ""
+	r.Name, r.Detail = redact.Text(r.Name), redact.Text(r.Detail)
+	r.Argv = slices.Clone(r.Argv[:min(1, len(r.Argv))])
 }
 
 func openEvidence(evidence []certmedic.Evidence) []certmedic.Evidence {

@@ -1,4 +1,4 @@
-// Package web serves what certmedic knows over HTTP: the page, the metrics, /probe, the API,
+// Package web serves what certmedic knows over HTTP: the pages, the metrics, /probe, the API,
 // and the same API with actions on the Unix socket of the commands. The app builds it from
 // a [Backend] and listens.
 //
@@ -15,11 +15,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/certmedic/certmedic"
 	"github.com/certmedic/certmedic/internal/api"
-	"github.com/certmedic/certmedic/internal/web/page"
 )
 
 // Backend is what the server shows. The app implements it.
@@ -29,6 +27,8 @@ type Backend interface {
 	History(certificate string, limit int) ([]certmedic.Action, error)
 	Rules() []api.Rule
 	Act(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, error)
+	// Begin is Act, but waits only as long as ctx lasts: ended is false where the action goes on.
+	Begin(ctx context.Context, r api.ActionRequest) (answer api.ActionAnswer, ended bool, err error)
 	Reload(ctx context.Context) error
 	Ready() bool
 }
@@ -36,7 +36,7 @@ type Backend interface {
 // Options are what a server needs.
 type Options struct {
 	Backend   Backend
-	Versions  Versions // for the socket only
+	Versions  Versions // for the socket; the pages list what is kept
 	Matrices  Matrices
 	Fleet     Fleet
 	Silences  Silences
@@ -50,6 +50,7 @@ type Options struct {
 	// ProbeLogs shows the recent probes of /probe.
 	ProbeLogs http.Handler
 	Rehearser Rehearser   // for the socket only
+	Live      Live        // nil: nobody can watch
 	Login     func() bool // whether the listeners ask for a login now; their configuration is read at each request
 	Version   string
 	Log       *slog.Logger
@@ -65,9 +66,7 @@ func New(o Options) *Server { return &Server{o} }
 func (s *Server) Public() http.Handler {
 	mux := http.NewServeMux()
 	s.reading(mux)
-	mux.HandleFunc("GET /{$}", s.page)
-	mux.HandleFunc("GET /certificates/{name}", s.certificatePage)
-	mux.Handle("GET /assets/", http.StripPrefix("/assets/", page.Assets()))
+	s.pages(mux)
 	mux.Handle("GET /metrics", s.o.Metrics)
 	mux.Handle("GET /probe", s.o.Probe)
 	mux.Handle("GET /logs", s.o.ProbeLogs)
@@ -79,6 +78,7 @@ func (s *Server) Public() http.Handler {
 	mux.Handle("POST /api/v1/acknowledgements", s.guarded(http.HandlerFunc(s.acknowledge)))
 	mux.Handle("POST /-/reload", s.guarded(http.HandlerFunc(s.reload)))
 	s.approvals(mux, s.guarded)
+	s.deeds(mux)
 	return mux
 }
 
@@ -120,6 +120,8 @@ func (s *Server) reading(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/silences", s.silences)
 	mux.HandleFunc("GET /api/v1/acknowledgements", s.acknowledged)
 	mux.HandleFunc("GET /api/v1/rules", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, s.o.Backend.Rules(), nil) })
+	mux.HandleFunc("GET /api/v1/openapi.json", s.openapi)
+	mux.HandleFunc("GET /api/v1/events", s.events)
 	mux.HandleFunc("GET /api/v1/history", func(w http.ResponseWriter, r *http.Request) {
 		actions, err := s.o.Backend.History(r.FormValue("certificate"), limit(r))
 		if open(r) {
@@ -140,37 +142,6 @@ func (s *Server) guarded(h http.Handler) http.Handler {
 		h.ServeHTTP(w, r)
 	}))
 }
-
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	status := s.o.Backend.Status()
-	incidents, errIncidents := s.o.Backend.Incidents("", pageLimit)
-	actions, errActions := s.o.Backend.History("", pageLimit)
-	for _, err := range []error{errIncidents, errActions} {
-		if err != nil {
-			s.problem(w, http.StatusInternalServerError, err.Error())
-			return
-		}
-	}
-	s.show(w, r, page.Data{
-		Views: openViews(status.Certificates), Actions: openActions(actions),
-		Acknowledged: lookedAfter(status.Acknowledged), Silences: s.o.Silences.Silences(false), Incidents: openIncidents(incidents), Degraded: status.Degraded,
-	})
-}
-
-// show writes a page.
-func (s *Server) show(w http.ResponseWriter, r *http.Request, d page.Data) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", page.ContentSecurityPolicy)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	d.Version, d.Now, d.Still = s.o.Version, time.Now(), r.URL.Query().Has("still")
-	if err := page.Render(w, d); err != nil {
-		s.o.Log.Error("page", "err", err)
-	}
-}
-
-// pageLimit is how many actions and incidents the page shows.
-const pageLimit = 20
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if !s.o.Backend.Ready() {

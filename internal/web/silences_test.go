@@ -27,7 +27,9 @@ func (hushed) EndSilence(context.Context, api.EndRequest) (silence.Silence, erro
 }
 
 func TestThePageShowsSilences(t *testing.T) {
-	if w := ask(newServer(&backend{}, true), http.MethodGet, "/"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "moving") {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for path, want := range map[string]string{"/": "Nobody is told about", "/silences": "moving"} {
+		if w := ask(newServer(&backend{}, true), http.MethodGet, path); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/certmedic/certmedic/internal/person"
 	"github.com/certmedic/certmedic/internal/watchdog"
 	"github.com/certmedic/certmedic/internal/web"
+	"github.com/certmedic/certmedic/remediate/deploy"
 )
 
 const secret = "what a hook wrote"
@@ -30,6 +31,7 @@ type backend struct {
 	fail    error
 	reloads int
 	asked   []api.ActionRequest
+	slow    bool
 
 	rehearsed []api.RehearsalRequest
 	limits    []int
@@ -49,12 +51,12 @@ func evidence() []certmedic.Evidence {
 }
 
 func incident() certmedic.Incident {
-	return certmedic.Incident{ID: "i", Rule: "hook-failed", State: certmedic.StateFiring, Severity: certmedic.SeverityWarning, Evidence: evidence()}
+	return certmedic.Incident{ID: "i", Rule: "hook-failed", State: certmedic.StateFiring, Severity: certmedic.SeverityWarning, Evidence: evidence(), Fix: "reload --token t0k3n"}
 }
 
 func (b *backend) Status() api.Status {
 	a := action()
-	return api.Status{Version: "1", Certificates: []watchdog.View{{Name: "shop<script>", Action: &a, Rehearsed: []certmedic.Action{action()}, Incidents: []certmedic.Incident{incident()}}}}
+	return api.Status{Version: "1", Mode: certmedic.ModeAuto, Certificates: []watchdog.View{{Name: "shop<script>", Mode: certmedic.ModeAuto, Action: &a, Rehearsed: []certmedic.Action{action()}, Incidents: []certmedic.Incident{incident()}}}}
 }
 
 func (b *backend) Incidents(_ string, limit int) ([]certmedic.Incident, error) {
@@ -62,7 +64,7 @@ func (b *backend) Incidents(_ string, limit int) ([]certmedic.Incident, error) {
 	return []certmedic.Incident{incident()}, b.fail
 }
 
-func (b *backend) Rules() []api.Rule { return nil }
+func (b *backend) Rules() []api.Rule { return []api.Rule{{Name: "expired"}} }
 
 func (b *backend) History(string, int) ([]certmedic.Action, error) {
 	return []certmedic.Action{action()}, b.fail
@@ -70,19 +72,30 @@ func (b *backend) History(string, int) ([]certmedic.Action, error) {
 
 func (b *backend) Act(_ context.Context, r api.ActionRequest) (api.ActionAnswer, error) {
 	b.asked = append(b.asked, r)
+	if r.DryRun {
+		return api.ActionAnswer{Plan: &deploy.Plan{Hash: "the-plan", Version: "abc", Commands: []deploy.Command{{Name: "web: reload", Argv: []string{"systemctl", "reload", "<nginx>"}}}}}, b.fail
+	}
 	a := action()
 	return api.ActionAnswer{Action: &a}, b.fail
+}
+
+func (b *backend) Begin(ctx context.Context, r api.ActionRequest) (api.ActionAnswer, bool, error) {
+	answer, err := b.Act(ctx, r)
+	return answer, !b.slow, err
 }
 
 func (b *backend) Reload(context.Context) error { b.reloads++; return b.fail }
 func (b *backend) Ready() bool                  { return b.ready }
 
-func newServer(b *backend, login bool) *web.Server {
+func newServer(b *backend, login bool) *web.Server { return newServerOf(b, b, login) }
+
+// newServerOf is a server in which something else stands for the daemon in part.
+func newServerOf(shown web.Backend, b *backend, login bool) *web.Server {
 	say := func(text string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })
 	}
 	return web.New(web.Options{
-		Backend: b, Acks: b, Silences: hushed{}, Approvals: b, Rehearser: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: func() bool { return login }, Version: "1", Log: slog.New(slog.DiscardHandler),
+		Backend: shown, Acks: b, Silences: hushed{}, Approvals: b, Rehearser: b, Metrics: say("the metrics"), Probe: say("the probe"), ProbeLogs: say("the logs"), Login: func() bool { return login }, Version: "1", Log: slog.New(slog.DiscardHandler),
 	})
 }
 

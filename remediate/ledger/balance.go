@@ -18,6 +18,10 @@ type Remaining struct {
 	bucket bucket
 }
 
+// Of returns how much there is where nothing was spent; 0 where that is not known, as of what was
+// read from JSON.
+func (r Remaining) Of() int64 { return r.bucket.capacity }
+
 // String tells what is left for people, and of many names the first.
 func (r Remaining) String() string {
 	what := fmt.Sprintf("%d of %d left of %s", r.Left, r.bucket.capacity, r.Limit)

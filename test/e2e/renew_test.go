@@ -52,8 +52,15 @@ func TestLateCertificateIsRenewedByCertbot(t *testing.T) {
 	if a.Kind != certmedic.ActionRenew || a.By != "late" || a.Version != before || len(a.Runs) != 1 {
 		t.Errorf("the history has %+v", a)
 	}
+	if open := strings.Join(a.Runs[0].Argv, " "); open != "certbot" {
+		t.Errorf("everybody sees that %q was run", open)
+	}
+	var told []certmedic.Action // to who has a shell
+	if r := w.certmedic("history", "--json"); json.Unmarshal([]byte(r.Stdout), &told) != nil || len(told) == 0 || len(told[0].Runs) != 1 {
+		t.Fatalf("certmedic history --json says\n%s%s", r.Stdout, r.Stderr)
+	}
 	for _, part := range []string{"certbot renew --cert-name " + domain, "--config-dir /etc/letsencrypt", "--no-random-sleep-on-renew"} {
-		if argv := strings.Join(a.Runs[0].Argv, " "); !strings.Contains(argv, part) {
+		if argv := strings.Join(told[0].Runs[0].Argv, " "); !strings.Contains(argv, part) {
 			t.Errorf("certbot was run as %q, without %q", argv, part)
 		}
 	}

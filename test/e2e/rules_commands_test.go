@@ -121,7 +121,7 @@ func (w *world) checkScenarios() {
 		}
 		w.WriteFile("/root/scenarios/"+filepath.Base(path), text, 0o644)
 	}
-	if out := w.must("certmedic rules test /root/scenarios/*.test.yml | tail --lines=1"); !strings.Contains(out, " 0 failed") || !strings.Contains(out, "rules 36 of 36") {
+	if out := w.must("certmedic rules test /root/scenarios/*.test.yml | tail --lines=1"); !strings.Contains(out, " 0 failed") || !strings.Contains(out, "rules 42 of 42") {
 		w.t.Errorf("the shipped scenarios end with %q", out)
 	}
 	w.WriteFile("/root/wrong.test.yml", []byte(`now: 2026-03-01T00:00:00Z
@@ -139,7 +139,7 @@ tests:
 // place, by the command and by the reload that it makes the daemon refuse.
 func (w *world) checkMistakes() {
 	w.t.Helper()
-	if r := w.certmedic("rules", "check"); r.Code != 0 || r.Stdout != "ok, 38 rules\n" {
+	if r := w.certmedic("rules", "check"); r.Code != 0 || r.Stdout != "ok, 44 rules\n" {
 		w.t.Errorf("rules check exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	w.WriteFile("/etc/certmedic/rules/wrong.yml", []byte("rules:\n  - name: wrong\n    about: certificate\n    when: certificate.drfit\n    severity: info\n"), 0o644)

@@ -2,7 +2,6 @@ package page
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -59,6 +58,18 @@ func state(d watchdog.DeployedVersion) string {
 	return ""
 }
 
+// severally sums the matrix of a certificate up that is in several places.
+func severally(v watchdog.View) string {
+	places := 0
+	for _, n := range v.Matrix {
+		places += n
+	}
+	if places < 2 {
+		return ""
+	}
+	return spread(v.Matrix)
+}
+
 // spread sums a matrix up, the best first: "5 served, 1 stale".
 func spread(counts map[watchdog.Verdict]int) string {
 	var said []string
@@ -69,6 +80,3 @@ func spread(counts map[watchdog.Verdict]int) string {
 	}
 	return strings.Join(said, ", ")
 }
-
-// path is where a certificate's own page is.
-func path(certificate string) string { return "/certificates/" + url.PathEscape(certificate) }

@@ -10,52 +10,6 @@ import (
 	"github.com/certmedic/certmedic/internal/watchdog"
 )
 
-// inFull is how many certificates are shown with everything that is known about them; of
-// those behind them the page says only how they are, so that it stays small.
-const inFull = 250
-
-// model is everything that the template shows, in words.
-type model struct {
-	Version   string
-	Still     bool
-	Now       moment
-	Status    certmedic.Status
-	Headline  string
-	Tally     []tally
-	Degraded  []string
-	Cards     []card
-	Brief     []card
-	Incidents []incident
-	Silences  []quiet
-	Actions   []action
-	Path      string // where the page is
-}
-
-// tally counts the certificates of one status.
-type tally struct {
-	Status certmedic.Status
-	Count  int
-	Word   string
-}
-
-// card is one certificate.
-type card struct {
-	Status    certmedic.Status
-	Word      string
-	Name      string
-	About     string // source, labels and mode
-	Way       []step
-	Where     string // what the stage means
-	Stuck     bool   // the newest version stopped on its way
-	Rows      []row
-	Findings  []finding
-	Incidents []incident
-	Action    *action
-	Path      string // of its own page
-	Spread    string // how its nodes and addresses are
-	Matrix    []cell // on its own page
-}
-
 // step is one stage of the way.
 type step struct {
 	Stage certmedic.Stage
@@ -81,100 +35,17 @@ type finding struct {
 	Where, Meaning string
 }
 
-type incident struct {
-	certmedic.Incident
-	About    string
-	Status   certmedic.Status
-	Word     string
-	Since    moment
-	Lasted   string
-	Evidence []certmedic.Evidence
-	Link     string // of the runbook, where it is an address
-	Keeper   string // who looks after it; empty: nobody said so
-	Kept     moment // since when
-}
-
-type action struct {
-	certmedic.Action
-	Status   certmedic.Status
-	Word     string
-	Detail   string
-	At       moment
-	Duration string
-}
-
-func newModel(d Data) model {
-	m := model{
-		Version: d.Version, Still: d.Still, Now: at(d.Now, d.Now), Status: certmedic.StatusOK,
-		Headline: headline(d.Views), Tally: tallies(d.Views), Degraded: d.Degraded,
-		Silences: d.quiets(), Path: "/",
-	}
-	shown := map[string]bool{}
-	for i, v := range d.Views {
-		m.Status = m.Status.Worse(v.Status)
-		if i >= inFull {
-			m.Brief = append(m.Brief, card{Name: v.Name, Status: look(v), Word: statusWord(v)})
-			continue
-		}
-		m.Cards = append(m.Cards, newCard(v, d.Now))
-		if d.Alone {
-			m.Path, m.Cards[i].Matrix = m.Cards[i].Path, matrix(v.Rows, d.Now)
-		}
-		d.keepers(m.Cards[i].Incidents)
-		for _, in := range v.Incidents {
-			shown[in.ID] = true
-		}
-	}
-	for _, in := range d.Incidents {
-		if !shown[in.ID] {
-			m.Incidents = append(m.Incidents, newIncident(in, d.Now))
-		}
-	}
-	d.keepers(m.Incidents)
-	for _, a := range d.Actions {
-		m.Actions = append(m.Actions, newAction(a, d.Now))
-	}
-	return m
-}
-
-// statuses lists the statuses, worst first.
-func statuses() []certmedic.Status {
-	return []certmedic.Status{certmedic.StatusCritical, certmedic.StatusUnknown, certmedic.StatusWarning, certmedic.StatusOK}
-}
-
-func tallies(views []watchdog.View) []tally {
-	counts := map[certmedic.Status]int{}
-	for _, v := range views {
-		counts[v.Status]++
-	}
-	var all []tally
-	for _, s := range statuses() {
-		if counts[s] > 0 {
-			all = append(all, tally{Status: s, Count: counts[s], Word: statusWord(watchdog.View{Status: s})})
-		}
-	}
-	return all
-}
-
-func newCard(v watchdog.View, now time.Time) card {
-	c := card{
-		Status: look(v), Word: statusWord(v), Name: v.Name, About: about(v),
-		Way: way(v), Where: whereItIs(v), Stuck: v.Drift != nil && v.Stage != certmedic.StageDeploying,
-		Rows: rows(v, now), Findings: findings(v), Path: path(v.Name), Spread: spread(v.Matrix),
-	}
-	for _, in := range v.Incidents {
-		c.Incidents = append(c.Incidents, newIncident(in, now))
-	}
-	slices.SortStableFunc(c.Incidents, func(a, b incident) int { return b.Severity.Rank() - a.Severity.Rank() })
-	if v.Action != nil {
-		a := newAction(*v.Action, now)
-		c.Action = &a
-	}
-	return c
-}
-
-// about says where a certificate comes from and how far certmedic may go.
+// about says where a certificate comes from, how far certmedic may go, and its labels.
 func about(v watchdog.View) string {
+	parts := []string{origin(v)}
+	for _, k := range slices.Sorted(maps.Keys(v.Labels)) {
+		parts = append(parts, k+"="+v.Labels[k])
+	}
+	return strings.Join(parts, " · ")
+}
+
+// origin says where a certificate comes from and how far certmedic may go.
+func origin(v watchdog.View) string {
 	parts := []string{"mode " + string(v.Mode)}
 	switch {
 	case v.Watched:
@@ -186,10 +57,7 @@ func about(v watchdog.View) string {
 	case v.Source == certmedic.SourceACME:
 		parts = append(parts, "issued by certmedic")
 	case v.Source == certmedic.SourceShared:
-		parts = append(parts, "issued elsewhere, shared")
-	}
-	for _, k := range slices.Sorted(maps.Keys(v.Labels)) {
-		parts = append(parts, k+"="+v.Labels[k])
+		parts = append(parts, "from shared storage")
 	}
 	return strings.Join(parts, " · ")
 }
@@ -316,35 +184,6 @@ func spot(endpoint, address string) string {
 	return endpoint + " at " + address
 }
 
-func newIncident(in certmedic.Incident, now time.Time) incident {
-	m := incident{
-		Incident: in, About: in.Subject.String(), Status: severityStatus(in.Severity), Word: string(in.State),
-		Since: at(in.PendingAt, now), Evidence: in.Evidence,
-	}
-	if strings.HasPrefix(in.Runbook, "https://") || strings.HasPrefix(in.Runbook, "http://") {
-		m.Link = in.Runbook
-	}
-	switch {
-	case in.State == certmedic.StateFiring:
-		m.Since = at(in.FiringAt, now)
-	case !in.Open():
-		m.Status = certmedic.StatusOK
-	}
-	if !in.EndedAt.IsZero() {
-		m.Lasted = span(in.EndedAt.Sub(in.PendingAt))
-	}
-	return m
-}
-
 func severityStatus(s certmedic.Severity) certmedic.Status {
 	return certmedic.StatusOf(certmedic.Finding{Severity: s})
-}
-
-func newAction(a certmedic.Action, now time.Time) action {
-	status, word := outcome(a.Outcome)
-	m := action{Action: a, Status: status, Word: word, Detail: a.Outcome.Detail, At: at(a.StartedAt, now)}
-	if !a.EndedAt.IsZero() {
-		m.Duration = span(a.EndedAt.Sub(a.StartedAt))
-	}
-	return m
 }
